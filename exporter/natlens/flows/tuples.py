@@ -1,0 +1,70 @@
+"""Directed tuples: the names that packets and connections go by.
+
+One 40-byte layout, :data:`TUPLE`, is shared with the kernel (``struct tuple`` in ``bpf/types.h``):
+addresses are 16 bytes in network order (IPv4 as ``::ffff:a.b.c.d``), ports are in host order. For
+ICMP and ICMPv6 ``sport`` is the identifier and ``dport`` is ``type << 8 | code``; for protocols
+without ports both are 0.
+"""
+
+import ipaddress
+
+import numpy as np
+import numpy.typing as npt
+
+from natlens.kernel.structs import TUPLE
+
+__all__ = ["ICMP", "ICMP6", "SCTP", "TCP", "TUPLE", "UDP", "address_text", "inverse", "pack_address", "words"]
+
+TCP, UDP, SCTP, ICMP, ICMP6 = 6, 17, 132, 1, 58
+
+V4_MAPPED = bytes(10) + b"\xff\xff"
+
+# Request <-> reply types that conntrack pairs (nf_conntrack_proto_icmp.c and _icmpv6.c, `invmap`).
+ICMP_REPLY = {8: 0, 0: 8, 13: 14, 14: 13, 15: 16, 16: 15, 17: 18, 18: 17}
+ICMP6_REPLY = {128: 129, 129: 128, 139: 140, 140: 139}
+
+
+def _reply_table(pairs: dict[int, int]) -> npt.NDArray[np.uint16]:
+    table = np.arange(256, dtype=np.uint16)
+    table[list(pairs)] = list(pairs.values())
+    return table
+
+
+_ICMP_INVERSE = _reply_table(ICMP_REPLY)
+_ICMP6_INVERSE = _reply_table(ICMP6_REPLY)
+
+
+def inverse(tuples: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """Return the tuples of the packets that answer ``tuples`` (shape (n,), dtype :data:`TUPLE`).
+
+    Ports swap; an ICMP identifier stays and its type becomes that of the reply. ICMP types that
+    have no reply (errors) keep their type: their inverse is a tuple that no packet carries.
+    """
+    out = tuples.copy()
+    out["src"], out["dst"] = tuples["dst"], tuples["src"]
+    out["sport"], out["dport"] = tuples["dport"], tuples["sport"]
+    for protocol, table in ((ICMP, _ICMP_INVERSE), (ICMP6, _ICMP6_INVERSE)):
+        at = np.flatnonzero(tuples["proto"] == protocol)
+        if at.size:
+            kind = tuples["dport"][at]
+            out["sport"][at] = tuples["sport"][at]
+            out["dport"][at] = table[kind >> 8] << 8 | (kind & 0xFF)
+    return out
+
+
+def words(tuples: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
+    """Return the tuples as 64-bit words, shape (n, 5): equal rows are equal tuples."""
+    return np.ascontiguousarray(tuples).view(np.uint64).reshape(len(tuples), TUPLE.itemsize // 8)
+
+
+def pack_address(text: str) -> bytes:
+    """Return the 16-byte form of an address; raises ``ValueError`` if ``text`` is not one."""
+    address = ipaddress.ip_address(text)
+    return address.packed if address.version == 6 else V4_MAPPED + address.packed
+
+
+def address_text(packed: bytes, family: int) -> str:
+    """Return the text of a 16-byte address (RFC 5952 for IPv6); ``family`` is 4 or 6."""
+    if family == 4:
+        return str(ipaddress.IPv4Address(packed[12:16]))
+    return str(ipaddress.IPv6Address(packed))

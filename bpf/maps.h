@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/*
+ * The maps, and why each has its size. Rows, translations and retired rows exist twice, [0] and [1]:
+ * programs write to the set that `active_window` names, user space reads and clears the other one.
+ */
+#ifndef NATLENS_MAPS_H
+#define NATLENS_MAPS_H
+
+#define WINDOWS 2
+
+/* Which set of maps is written to. User space stores the other index, then waits for running programs by an
+ * update of the outer map (the kernel waits for a grace period there): all three change at one instant. */
+volatile __u32 active_window = 0;
+
+/* Sizes of the inner maps are set at load time from options (window_rows, window_translations); what is
+ * here only gives each template a shape. Preallocated: the fast path must not wait for an allocator, and
+ * "full" must mean full, not "the allocator could not keep up". */
+struct rows {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct row_key);
+	__type(value, struct row);
+};
+
+struct translations {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct translation_key);
+	__type(value, struct translation);
+};
+
+/* Only ports that were reused inside one window: an eighth of the rows, by the same option. */
+struct retired {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct retired_key);
+	__type(value, struct row);
+};
+
+struct rows rows_0 SEC(".maps"), rows_1 SEC(".maps");
+struct translations translations_0 SEC(".maps"), translations_1 SEC(".maps");
+struct retired retired_0 SEC(".maps"), retired_1 SEC(".maps");
+
+#define WINDOW_MAP(kind)                                                                                               \
+	struct {                                                                                                       \
+		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);                                                              \
+		__uint(max_entries, WINDOWS);                                                                          \
+		__type(key, __u32);                                                                                    \
+		__array(values, struct kind);                                                                          \
+	} kind##_windows SEC(".maps") = {.values = {&kind##_0, &kind##_1}}
+
+WINDOW_MAP(rows);
+WINDOW_MAP(translations);
+WINDOW_MAP(retired);
+
+/* Interfaces whose incoming packets were counted already (themselves, or below a master or VLAN that stands
+ * here). One entry an interface of the node: 16,384 is far beyond what a node's bridges carry (1,024 ports each). */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, __u8);
+} counted_interfaces SEC(".maps");
+
+/* Ports of datagrams whose fragments are under way: the kernel reassembles at most 4 MiB at once
+ * (ipfrag_high_thresh), 4,096 datagrams of 1 KiB. LRU: a datagram that lost its tail must not stay. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct fragment_key);
+	__type(value, struct fragment);
+} fragments SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct counters);
+} counters SEC(".maps");
+
+#define COUNT_BY(field, amount)                                                                                        \
+	({                                                                                                             \
+		__u32 _zero = 0;                                                                                       \
+		struct counters *_counters = bpf_map_lookup_elem(&counters, &_zero);                                   \
+		if (_counters)                                                                                         \
+			_counters->field += (amount);                                                                  \
+	})
+#define COUNT(field) COUNT_BY(field, 1)
+
+/* Nobody else names these enums: a pointer keeps each in the object's BTF, where user space reads them. */
+enum side *export_side;
+enum translation_source *export_translation_source;
+enum conntrack_word *export_conntrack_word;
+
+#endif

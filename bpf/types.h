@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/*
+ * Every struct that crosses between kernel and user space, once. `make structs` reads the compiled
+ * object's BTF and writes exporter/natlens/kernel/structs.py; DOC() travels there inside the BTF.
+ */
+#ifndef NATLENS_TYPES_H
+#define NATLENS_TYPES_H
+
+#define DOC(text) __attribute__((btf_decl_tag(text)))
+
+enum side {
+	SIDE_INGRESS = 0,
+	SIDE_EGRESS = 1,
+};
+
+enum translation_source {
+	TRANSLATION_NONE = 0,
+	TRANSLATION_TC = 1,
+	TRANSLATION_LOOKUP = 2,
+	TRANSLATION_DUMP = 3,
+	TRANSLATION_CTNETLINK = 4,
+	TRANSLATION_FENTRY = 5,
+	TRANSLATION_KPROBE = 6,
+};
+
+enum conntrack_word {
+	CONNTRACK_UNASKED = 0,
+	CONNTRACK_UNKNOWN = 1,
+	CONNTRACK_ORIGINAL = 2,
+	CONNTRACK_REPLY = 3,
+};
+
+struct tuple {
+	__u8 src[16] DOC("source address, network order; IPv4 as ::ffff:a.b.c.d");
+	__u8 dst[16] DOC("destination address");
+	__u16 sport DOC("source port, host order; ICMP: identifier; 0 where the protocol has none");
+	__u16 dport DOC("destination port, host order; ICMP: type << 8 | code");
+	__u8 proto DOC("IP protocol number");
+	__u8 family DOC("4 or 6");
+	__u16 reserved DOC("0");
+};
+
+struct row_key {
+	struct tuple tuple DOC("as on the wire where it was counted");
+	__u32 ifindex DOC("interface that counted it");
+	__u8 side DOC("enum side: seen coming in (before NAT) or sent by the host (after NAT)");
+	__u8 reserved[3] DOC("0");
+};
+
+struct row {
+	__u64 octets DOC("IPFIX IE 1: IP header and payload of every segment");
+	__u64 packets DOC("segments");
+	__u64 first_ns DOC("CLOCK_MONOTONIC, ns");
+	__u64 last_ns DOC("CLOCK_MONOTONIC, ns; up to one tick early, never before first_ns");
+	__u32 syn_seq DOC("sequence number of the SYN, where `syn` is set");
+	__u16 zone DOC("conntrack zone, where `conntrack` is ORIGINAL or REPLY");
+	__u8 tcp_flags DOC("union of the TCP flags");
+	__u8 syn DOC("1: a SYN was seen, 2: and it was the first packet");
+	__u8 conntrack DOC("enum conntrack_word: which of the entry's tuples this one is");
+	__u8 reserved[7] DOC("0");
+};
+
+struct retired_key {
+	struct row_key row DOC("the row that a new SYN ended");
+	__u64 first_ns DOC("when that generation began");
+};
+
+struct translation_key {
+	struct tuple original DOC("conntrack's ORIGINAL tuple");
+	struct tuple reply DOC("conntrack's REPLY tuple: not the inverse of ORIGINAL");
+	__u32 ifindex DOC("interface the packet came in by; 0 where the host sent it");
+	__u16 zone DOC("conntrack zone");
+	__u16 reserved DOC("0");
+};
+
+struct translation {
+	__u64 first_ns DOC("CLOCK_MONOTONIC, ns");
+	__u64 last_ns DOC("CLOCK_MONOTONIC, ns");
+	__u64 forward_octets DOC("seen leaving in ORIGINAL direction: splits a tuple that two entries share");
+	__u64 forward_packets DOC("segments of the same");
+	__u8 source DOC("enum translation_source");
+	__u8 reserved[7] DOC("0");
+};
+
+struct fragment_key {
+	__u8 src[16] DOC("source address");
+	__u8 dst[16] DOC("destination address");
+	__u32 id DOC("identification of the datagram");
+	__u8 proto DOC("IP protocol number");
+	__u8 family DOC("4 or 6");
+	__u16 reserved DOC("0");
+};
+
+struct fragment {
+	__u16 sport DOC("of the first fragment");
+	__u16 dport DOC("of the first fragment");
+};
+
+/* One field a counter: COUNT(field) in C; name, metric and documentation follow from here. */
+struct counters {
+	__u64 dropped_rows_full_packets DOC("packets not counted: the window's row map was full");
+	__u64 dropped_rows_full_octets DOC("octets of those packets");
+	__u64 dropped_rows_memory_packets DOC("packets not counted: the kernel had no memory for a row");
+	__u64 dropped_rows_memory_octets DOC("octets of those packets");
+	__u64 dropped_retired_full DOC("generations of a reused port merged into the next: retired map full");
+	__u64 dropped_translations_full DOC("translations not stored: the window's translation map was full");
+	__u64 unparsed_truncated DOC("packets not counted: shorter than their headers or lengths say");
+	__u64 unparsed_header DOC("packets not counted: IP version or header length that no stack accepts");
+	__u64 unparsed_extensions DOC("packets not counted: more IPv6 extension headers than are followed");
+	__u64 unparsed_vlan DOC("packets not counted: more VLAN tags than are followed");
+	__u64 fragments_without_first DOC("fragments counted without ports: their first one was not seen");
+	__u64 forwarded_fragments DOC("IPv6 fragments at egress, not counted: taken as forwarded, counted when they came in");
+	__u64 windows_missing DOC("packets not counted: no window was there");
+	__u64 related DOC("packets whose conntrack entry is that of the connection they relate to (ICMP errors)");
+	__u64 foreign_netns DOC("packets whose conntrack entry belongs to another network namespace");
+};
+
+#endif

@@ -1,0 +1,190 @@
+"""The model: adding an option is adding one field here."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+__all__ = ["SIZE", "Options"]
+
+SIZE = r"(\d+(?:\.\d+)?) ?(B|KiB|MiB|GiB)?"
+"""How an option in bytes may be written as text."""
+
+SECONDS = Meta(extra={"unit": "s"})
+SECRET = Meta(extra={"secret": True})
+BYTES = Meta(extra={"unit": "bytes"}, extra_json_schema={"type": ["integer", "string"], "pattern": f"^{SIZE}$"})
+NAME = Meta(min_length=1)
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything a user may choose. A description's first sentence is the flag's help text."""
+
+    interval: Annotated[
+        float,
+        SECONDS,
+        Meta(
+            ge=0.1,
+            le=86400,
+            description="Time between two records of a connection that goes on. Shorter shows "
+            "long connections sooner and sends more records; a connection that ends is reported at the end of its "
+            "interval either way.",
+        ),
+    ] = 10.0
+    idle_timeout: Annotated[
+        float,
+        SECONDS,
+        Meta(
+            ge=1,
+            le=86400,
+            description="Silence that ends a UDP, ICMP or other flow. These have no end on the wire; "
+            "30 s is the kernel's own conntrack time-out for UDP without an answer.",
+        ),
+    ] = 30.0
+    tcp_idle_timeout: Annotated[
+        float,
+        SECONDS,
+        Meta(
+            ge=1,
+            le=864000,
+            description="Silence that ends a TCP connection without FIN or RST. Longer keeps more "
+            "silent connections in memory; when such a connection speaks again it becomes a new record series.",
+        ),
+    ] = 600.0
+    settle: Annotated[
+        float,
+        SECONDS,
+        Meta(
+            ge=0,
+            le=10,
+            description="How long a young connection waits for its translation. A connection that begins "
+            "just before a window ends may be translated in the next one; without waiting it would be reported once "
+            "without NAT.",
+        ),
+    ] = 0.25
+    window_rows: Annotated[
+        int,
+        Meta(
+            ge=1024,
+            le=1 << 24,
+            description="Directed tuples that one window can count. Two windows are allocated "
+            "in kernel memory, about 240 bytes a row in all; what does not fit is counted as dropped.",
+        ),
+    ] = 131072
+    window_translations: Annotated[
+        int,
+        Meta(
+            ge=1024,
+            le=1 << 24,
+            description="Translations that one window can learn. Two windows are allocated in "
+            "kernel memory; what does not fit is counted as dropped.",
+        ),
+    ] = 65536
+    max_connections: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000_000,
+            description="Live connections kept in memory. Above it the ones silent for longest "
+            "are ended with the reason lack_of_resources.",
+        ),
+    ] = 500_000
+    include_interfaces: Annotated[
+        list[Annotated[str, NAME]],
+        Meta(
+            description="Interfaces to cover, as shell patterns. Which side of one is counted follows from its kind, "
+            "not from its name."
+        ),
+    ] = msgspec.field(default_factory=lambda: ["*"])
+    exclude_interfaces: Annotated[
+        list[Annotated[str, NAME]],
+        Meta(description="Interfaces to leave alone, as shell patterns. Wins over include_interfaces."),
+    ] = msgspec.field(default_factory=list)
+    attach: Annotated[
+        Literal["auto", "tcx", "clsact"],
+        Meta(
+            description="How programs are attached. auto takes tcx where the kernel has it (6.6 and later), else "
+            "clsact filters."
+        ),
+    ] = "auto"
+    identity_file: Annotated[
+        Annotated[str, NAME] | None,
+        Meta(
+            description="File of Kubernetes objects that names addresses. Pod, Service, EndpointSlice and Node as "
+            "YAML or JSON; read again when it changes."
+        ),
+    ] = None
+    cluster_name: Annotated[
+        Annotated[str, NAME] | None,
+        Meta(description="The cluster's name in every record's resource. Kubernetes itself does not know one."),
+    ] = None
+    node_name: Annotated[
+        Annotated[str, NAME] | None,
+        Meta(
+            description="This node's name in Kubernetes. Set it from spec.nodeName; without it records carry only "
+            "the host's name."
+        ),
+    ] = None
+    endpoint: Annotated[
+        Annotated[str, NAME] | None,
+        Meta(
+            description="Where records are sent, as an OTLP/gRPC URL. For example http://collector:4317; without it "
+            "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT and OTEL_EXPORTER_OTLP_ENDPOINT are asked, and without those records "
+            "are printed."
+        ),
+    ] = None
+    headers: Annotated[
+        dict[Annotated[str, NAME], str],
+        SECRET,
+        Meta(
+            description="Headers sent with every request. In a variable or flag name=value,… with percent-encoded "
+            "values, as in OTEL_EXPORTER_OTLP_HEADERS; prefer the file or a variable, because other users of the "
+            "host can read flags."
+        ),
+    ] = msgspec.field(default_factory=dict)
+    timeout: Annotated[
+        Annotated[float, Meta(gt=0, le=3600)] | None,
+        SECONDS,
+        Meta(
+            description="Time that one export may take. Without it OTEL_EXPORTER_OTLP_LOGS_TIMEOUT and "
+            "OTEL_EXPORTER_OTLP_TIMEOUT are asked, then it is 10 s."
+        ),
+    ] = None
+    queue_bytes: Annotated[
+        int,
+        BYTES,
+        Meta(
+            ge=1 << 20,
+            le=1 << 40,
+            description="Memory for records that wait to be sent. Number of bytes or text "
+            "such as 64MiB; when it is full the oldest are dropped and counted.",
+        ),
+    ] = 64 << 20
+    shutdown_grace: Annotated[
+        float,
+        SECONDS,
+        Meta(
+            ge=0,
+            le=3600,
+            description="Time to send what waits when natlens stops. Keep it below the pod's "
+            "terminationGracePeriodSeconds.",
+        ),
+    ] = 10.0
+    output: Annotated[
+        Annotated[str, NAME] | None,
+        Meta(
+            description="File that gets every record as OTLP JSON lines. The format of the Collector's file "
+            "exporter, so that natlens observe --input can read either."
+        ),
+    ] = None
+    format: Annotated[
+        Literal["table", "wide", "json"],
+        Meta(description="How records are printed. wide adds addresses behind names; json is one object a line."),
+    ] = "table"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="Least severity of natlens' own messages. They go to standard error."),
+    ] = "info"
+    debug: Annotated[
+        bool,
+        Meta(description="Show a traceback with an error. For reports to the project."),
+    ] = False

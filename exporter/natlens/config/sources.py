@@ -1,0 +1,178 @@
+"""File, environment and command line, joined to effective options."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
+from urllib.parse import unquote
+
+import msgspec
+from msgspec import inspect
+
+from natlens.config.describe import Option, describe
+from natlens.config.options import SIZE, Options
+from natlens.errors import ConfigError
+
+__all__ = ["Loaded", "load"]
+
+CONFIG = "NATLENS_CONFIG"
+
+HIDDEN = "a value not shown here"  # headers carry tokens
+
+UNITS = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+# The kubelet puts these into every pod's environment for each Service whose name starts with "natlens".
+KUBELET = re.compile(r"NATLENS_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
+
+Model = TypeVar("Model", bound=msgspec.Struct)
+
+
+class Loaded(NamedTuple, Generic[Model]):
+    """Effective options and, for each, where its value came from."""
+
+    options: Model
+    origins: dict[str, str]
+
+
+class _Given(NamedTuple):
+    name: str
+    value: object
+    where: str  # as the user wrote it: "--interval", "NATLENS_INTERVAL", "natlens.yaml:3: interval"
+    as_text: bool
+
+
+def load(
+    flags: Mapping[str, object],
+    environ: Mapping[str, str],
+    model: type[Model] = Options,  # type: ignore[assignment]  # tests bring models of their own
+) -> Loaded[Model]:
+    """Join all sources to effective options.
+
+    ``flags`` maps field names (and ``config``: the file's path) to what the command line said: text
+    or, for a switch, a bool. Raises :class:`ConfigError` naming the key, the value and the way out.
+    """
+    options = {option.name: option for option in describe(model)}
+    path = flags.get("config") or environ.get(CONFIG)
+    layers = (
+        _from_file(Path(str(path)), options) if path else iter(()),
+        _from_environment(environ, options),
+        (_Given(name, value, options[name].flag, True) for name, value in flags.items() if name != "config"),
+    )
+    values: dict[str, object] = {}
+    origins = dict.fromkeys(options, "default")
+    for layer in layers:
+        for given in layer:
+            values[given.name] = _value(given, options[given.name])
+            origins[given.name] = given.where.removesuffix(f": {given.name}")
+    return Loaded(msgspec.convert(values, model), origins)
+
+
+def _from_environment(environ: Mapping[str, str], options: Mapping[str, Option]) -> Iterator[_Given]:
+    by_variable = {option.variable: option for option in options.values()}
+    for variable, text in sorted(environ.items()):
+        if option := by_variable.get(variable):
+            if text:  # set to nothing means not set, as OpenTelemetry's variables have it
+                yield _Given(option.name, text, variable, True)
+        elif variable.startswith("NATLENS_") and variable != CONFIG and not KUBELET.fullmatch(variable):
+            raise ConfigError(_unknown(variable, text, "variable", by_variable))
+
+
+def _from_file(path: Path, options: Mapping[str, Option]) -> Iterator[_Given]:
+    document, lines = _parse(path)
+    if document is None:
+        return
+    if not isinstance(document, dict):
+        raise ConfigError(
+            f"{path}: expected 'option: value' lines, found {_shown(document)}; see docs/configuration.md"
+        )
+    for key, value in document.items():
+        where = f"{path}:{lines.get(key, 1)}"
+        if key not in options:
+            raise ConfigError(f"{where}: {_unknown(str(key), value, 'option', options)}")
+        yield _Given(key, value, f"{where}: {key}", False)
+
+
+def _parse(path: Path) -> tuple[object, dict[object, int]]:
+    """Return the document and the line of each top-level key."""
+    import yaml  # only who has a file pays for it
+
+    loader = None
+    try:
+        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        if node is None:
+            return None, {}
+        lines: dict[object, int] = {}
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if key.value in lines:
+                first = lines[key.value]
+                raise ConfigError(
+                    f"{path}:{key.start_mark.line + 1}: {key.value!r} is there twice, first in line {first}; remove one"
+                )
+            lines[key.value] = key.start_mark.line + 1
+        return loader.construct_document(node), lines
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check --config and the file's mode") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise ConfigError(f"{place}: is not valid YAML ({problem}); write 'option: value' lines") from error
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def _unknown(name: str, value: object, what: str, known: Mapping[str, Option]) -> str:
+    close = get_close_matches(name, known, 1, 0.6)
+    shown = HIDDEN if close and known[close[0]].secret else f"value {_shown(value)}"
+    out = f"did you mean {close[0]}?" if close else "natlens run --help lists all"
+    return f"unknown {what} {name!r} ({shown}); {out}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _value(given: _Given, option: Option) -> object:
+    """Return the value in the option's type; raise ConfigError if it is not one."""
+    try:
+        raw = _from_text(given.value, option) if given.as_text else given.value
+        if option.unit == "bytes" and isinstance(raw, str):
+            raw = _size(raw)
+        value = msgspec.convert(raw, option.type, strict=not given.as_text)
+        if isinstance(value, float):
+            math.trunc(value)  # refuses inf and nan, which pass every bound
+    except (ValueError, OverflowError) as error:  # msgspec's ValidationError is a ValueError
+        shown = HIDDEN if option.secret else _shown(given.value)
+        raise ConfigError(f"{given.where} is {shown}; it must be {option.expected}") from error
+    return value
+
+
+def _from_text(value: object, option: Option) -> object:
+    """Split what a variable or flag says into lists and mappings."""
+    if not isinstance(value, str):
+        return value
+    if option.nullable and not value:
+        return None
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(option.kind, inspect.ListType):
+        return parts
+    if isinstance(option.kind, inspect.DictType):
+        pairs = [part.partition("=") for part in parts]
+        if not all(equals for _, equals, _ in pairs):
+            raise ValueError(value)
+        return {name.strip(): unquote(text.strip()) for name, _, text in pairs}
+    return value
+
+
+def _size(text: str) -> int:
+    match = re.fullmatch(SIZE, text.strip())
+    if match is None:
+        raise ValueError(text)
+    return int(float(match[1]) * UNITS[match[2]]) if "." in match[1] else int(match[1]) * UNITS[match[2]]

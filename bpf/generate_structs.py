@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 STRUCTS = ("tuple", "row_key", "row", "retired_key", "translation_key", "translation", "fragment_key", "fragment")
-ENUMS = {"side": "Side", "translation_source": "TranslationSource", "conntrack_word": "ConntrackWord"}
+ENUMS = {"side": "Side", "translation_source": "TranslationSource", "conntrack_word": "ConntrackWord", "syn": "Syn"}
 HEADER = '''"""Structs, enums and counters shared with the kernel.
 
 Generated from the BTF of bpf/natlens.bpf.c by bpf/generate_structs.py (`make structs`): do not edit.

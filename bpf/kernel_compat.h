@@ -21,6 +21,9 @@ struct net_device {
 struct sk_buff {
 	struct net_device *dev;
 	unsigned long _nfct; /* CONFIG_NF_CONNTRACK */
+	__u8 encapsulation : 1;
+	__u16 inner_transport_header;
+	__u16 network_header;
 } CORE;
 
 /* Not CO-RE: copied out whole. The layout has not changed since v2.6.24 (commit 8ce8439a31d7). */
@@ -65,15 +68,14 @@ struct nf_conn {
 /* v6.2, commit fd264ca02094: a tc program may read its own sk_buff. */
 extern void *bpf_cast_to_kern_ctx(void *obj) __ksym __weak;
 
-/* v5.18, commit b4c2b9593a1c; v6.12 (commit 2c4a7ea8f4e2) added the zone and made `size` 16. */
-struct bpf_ct_opts___natlens {
+/* v5.18, commit b4c2b9593a1c; later kernels also take 16 bytes, with a zone; 12 stays valid. */
+struct bpf_ct_opts {
 	__s32 netns_id;
 	__s32 error;
 	__u8 l4proto;
 	__u8 dir;
 	__u8 reserved[2];
 };
-struct bpf_ct_opts;
 extern struct nf_conn *bpf_skb_ct_lookup(struct __sk_buff *skb, struct bpf_sock_tuple *tuple, __u32 tuple_size,
 					 struct bpf_ct_opts *opts, __u32 opts_size) __ksym __weak;
 extern void bpf_ct_release(struct nf_conn *ct) __ksym __weak;

@@ -10,7 +10,7 @@
 
 /* Which set of maps is written to. User space stores the other index, then waits for running programs by an
  * update of the outer map (the kernel waits for a grace period there): all three change at one instant. */
-volatile __u32 active_window = 0;
+volatile __u32 active_window SEC(".data.window") = 0; /* a map of its own: user space writes nothing else */
 
 /* Sizes of the inner maps are set at load time from options (window_rows, window_translations); what is
  * here only gives each template a shape. Preallocated: the fast path must not wait for an allocator, and
@@ -92,5 +92,6 @@ struct {
 enum side *export_side;
 enum translation_source *export_translation_source;
 enum conntrack_word *export_conntrack_word;
+enum syn *export_syn;
 
 #endif

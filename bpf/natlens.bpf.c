@@ -1,13 +1,116 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0)
-/* natlens in the kernel: count every packet of the node once, and learn what NAT made of it. */
+/*
+ * natlens in the kernel: count every packet of the node exactly once, and learn what NAT made of its connection.
+ * The join of the two is not here: it is a pure function in user space (exporter/natlens/flows/).
+ */
 #include <stdbool.h>
 #include <stddef.h>
 #include <linux/bpf.h>
+#include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_core_read.h>
 
 #include "types.h"
+#include "kernel_compat.h"
 #include "maps.h"
+#include "tuple.h"
+#include "parse.h"
+#include "account.h"
+#include "learn.h"
+
+#define LINK_LAYER ETHERNET
+#define NO_LINK_LAYER 0
+
+/* Every path ends here: other agents' programs on the same hook always run (TCX_NEXT is the same -1). */
+#define NEXT TC_ACT_UNSPEC
+
+static __always_inline int came_in(struct __sk_buff *ctx, const __u32 link_header)
+{
+	volatile struct __sk_buff *skb = ctx;
+	struct packet packet = {.key = {.ifindex = skb->ifindex, .side = SIDE_INGRESS}};
+	__u32 window = active_window & 1;
+	bool fresh = false;
+	struct row *row;
+
+	if (!parse(ctx, &packet, link_header))
+		return NEXT;
+	row = account(&packet, window, &fresh);
+	if (row && !fresh && row->conntrack == CONNTRACK_UNASKED && bpf_skb_ct_lookup) {
+		struct word word = {};
+
+		learn_lookup(ctx, &packet, window, &word);
+		tell(row, &word);
+	}
+	return NEXT;
+}
+
+/* True where the host itself sent the packet: what came in by a counted interface was counted there. */
+static __always_inline bool sent_by_host(__u32 came_in_by)
+{
+	return !came_in_by || !bpf_map_lookup_elem(&counted_interfaces, &came_in_by);
+}
+
+/* ip6_fragment() does not copy skb_iif (ip6_copy_metadata): without a socket such a fragment was forwarded. */
+static __always_inline bool forwarded_fragment(struct __sk_buff *ctx, const struct packet *packet, __u32 came_in_by)
+{
+	if (came_in_by || !packet->fragment || packet->key.tuple.family != 6 || ctx->sk)
+		return false;
+	COUNT(forwarded_fragments);
+	return true;
+}
+
+static __always_inline int goes_out(struct __sk_buff *ctx, const __u32 link_header, const bool counts)
+{
+	volatile struct __sk_buff *skb = ctx;
+	__u32 came_in_by = skb->ingress_ifindex;
+	struct packet packet = {.key = {.ifindex = skb->ifindex, .side = SIDE_EGRESS}};
+	__u32 window = active_window & 1;
+	bool count = counts && sent_by_host(came_in_by), fresh;
+	struct word word = {};
+	struct row *row;
+
+	if (!parse(ctx, &packet, link_header))
+		return NEXT;
+	if (bpf_cast_to_kern_ctx)
+		learn_attached(ctx, &packet, window, came_in_by, &word);
+	if (!count || forwarded_fragment(ctx, &packet, came_in_by))
+		return NEXT;
+	row = account(&packet, window, &fresh);
+	if (row && word.direction)
+		tell(row, &word);
+	return NEXT;
+}
+
+SEC("tc")
+int ingress_l2(struct __sk_buff *skb)
+{
+	return came_in(skb, LINK_LAYER);
+}
+
+SEC("tc")
+int ingress_l3(struct __sk_buff *skb)
+{
+	return came_in(skb, NO_LINK_LAYER);
+}
+
+SEC("tc")
+int egress_l2(struct __sk_buff *skb)
+{
+	return goes_out(skb, LINK_LAYER, true);
+}
+
+SEC("tc")
+int egress_l3(struct __sk_buff *skb)
+{
+	return goes_out(skb, NO_LINK_LAYER, true);
+}
+
+/* A bridge's port: what the host sends into the bridge was counted at the bridge's own egress. */
+SEC("tc")
+int egress_port(struct __sk_buff *skb)
+{
+	return goes_out(skb, LINK_LAYER, false);
+}
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

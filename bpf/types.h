@@ -30,6 +30,12 @@ enum conntrack_word {
 	CONNTRACK_REPLY = 3,
 };
 
+enum syn {
+	SYN_SEEN = 1,
+	SYN_FIRST = 2, /* it was the row's first packet */
+	SYN_ACKED = 4, /* it answered one: SYN+ACK */
+};
+
 struct tuple {
 	__u8 src[16] DOC("source address, network order; IPv4 as ::ffff:a.b.c.d");
 	__u8 dst[16] DOC("destination address");
@@ -55,8 +61,8 @@ struct row {
 	__u32 syn_seq DOC("sequence number of the SYN, where `syn` is set");
 	__u16 zone DOC("conntrack zone, where `conntrack` is ORIGINAL or REPLY");
 	__u8 tcp_flags DOC("union of the TCP flags");
-	__u8 syn DOC("1: a SYN was seen, 2: and it was the first packet");
-	__u8 conntrack DOC("enum conntrack_word: which of the entry's tuples this one is");
+	__u8 syn DOC("bits of enum syn: of the SYN that opened this generation");
+	__u8 conntrack DOC("enum conntrack_word: the direction that conntrack gives these packets");
 	__u8 reserved[7] DOC("0");
 };
 
@@ -68,7 +74,6 @@ struct retired_key {
 struct translation_key {
 	struct tuple original DOC("conntrack's ORIGINAL tuple");
 	struct tuple reply DOC("conntrack's REPLY tuple: not the inverse of ORIGINAL");
-	__u32 ifindex DOC("interface the packet came in by; 0 where the host sent it");
 	__u16 zone DOC("conntrack zone");
 	__u16 reserved DOC("0");
 };
@@ -78,6 +83,8 @@ struct translation {
 	__u64 last_ns DOC("CLOCK_MONOTONIC, ns");
 	__u64 forward_octets DOC("seen leaving in ORIGINAL direction: splits a tuple that two entries share");
 	__u64 forward_packets DOC("segments of the same");
+	__u32 forward_ifindex DOC("interface a packet in ORIGINAL direction came in by; 0: not seen, or the host sent it");
+	__u32 reply_ifindex DOC("interface a packet in REPLY direction came in by; 0: not seen, or the host sent it");
 	__u8 source DOC("enum translation_source");
 	__u8 reserved[7] DOC("0");
 };
@@ -86,7 +93,7 @@ struct fragment_key {
 	__u8 src[16] DOC("source address");
 	__u8 dst[16] DOC("destination address");
 	__u32 id DOC("identification of the datagram");
-	__u8 proto DOC("IP protocol number");
+	__u8 proto DOC("IP protocol number; IPv6: next header of the fragment header");
 	__u8 family DOC("4 or 6");
 	__u16 reserved DOC("0");
 };
@@ -94,6 +101,8 @@ struct fragment_key {
 struct fragment {
 	__u16 sport DOC("of the first fragment");
 	__u16 dport DOC("of the first fragment");
+	__u8 proto DOC("upper protocol: behind extension headers that only the first fragment has");
+	__u8 reserved DOC("0");
 };
 
 /* One field a counter: COUNT(field) in C; name, metric and documentation follow from here. */

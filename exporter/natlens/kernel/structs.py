@@ -39,8 +39,8 @@ ROW = np.dtype(
         ("syn_seq", np.uint32),  # sequence number of the SYN, where `syn` is set
         ("zone", np.uint16),  # conntrack zone, where `conntrack` is ORIGINAL or REPLY
         ("tcp_flags", np.uint8),  # union of the TCP flags
-        ("syn", np.uint8),  # 1: a SYN was seen, 2: and it was the first packet
-        ("conntrack", np.uint8),  # enum conntrack_word: which of the entry's tuples this one is
+        ("syn", np.uint8),  # bits of enum syn: of the SYN that opened this generation
+        ("conntrack", np.uint8),  # enum conntrack_word: the direction that conntrack gives these packets
         ("reserved", np.uint8, (7,)),  # 0
     ]
 )
@@ -58,12 +58,11 @@ TRANSLATION_KEY = np.dtype(
     [
         ("original", TUPLE),  # conntrack's ORIGINAL tuple
         ("reply", TUPLE),  # conntrack's REPLY tuple: not the inverse of ORIGINAL
-        ("ifindex", np.uint32),  # interface the packet came in by; 0 where the host sent it
         ("zone", np.uint16),  # conntrack zone
         ("reserved", np.uint16),  # 0
     ]
 )
-"""`struct translation_key`, 88 bytes."""
+"""`struct translation_key`, 84 bytes."""
 
 TRANSLATION = np.dtype(
     [
@@ -71,18 +70,20 @@ TRANSLATION = np.dtype(
         ("last_ns", np.uint64),  # CLOCK_MONOTONIC, ns
         ("forward_octets", np.uint64),  # seen leaving in ORIGINAL direction: splits a tuple that two entries share
         ("forward_packets", np.uint64),  # segments of the same
+        ("forward_ifindex", np.uint32),  # interface a packet in ORIGINAL direction came in by; 0: not seen, or the host sent it
+        ("reply_ifindex", np.uint32),  # interface a packet in REPLY direction came in by; 0: not seen, or the host sent it
         ("source", np.uint8),  # enum translation_source
         ("reserved", np.uint8, (7,)),  # 0
     ]
 )
-"""`struct translation`, 40 bytes."""
+"""`struct translation`, 48 bytes."""
 
 FRAGMENT_KEY = np.dtype(
     [
         ("src", np.uint8, (16,)),  # source address
         ("dst", np.uint8, (16,)),  # destination address
         ("id", np.uint32),  # identification of the datagram
-        ("proto", np.uint8),  # IP protocol number
+        ("proto", np.uint8),  # IP protocol number; IPv6: next header of the fragment header
         ("family", np.uint8),  # 4 or 6
         ("reserved", np.uint16),  # 0
     ]
@@ -93,9 +94,11 @@ FRAGMENT = np.dtype(
     [
         ("sport", np.uint16),  # of the first fragment
         ("dport", np.uint16),  # of the first fragment
+        ("proto", np.uint8),  # upper protocol: behind extension headers that only the first fragment has
+        ("reserved", np.uint8),  # 0
     ]
 )
-"""`struct fragment`, 4 bytes."""
+"""`struct fragment`, 6 bytes."""
 
 
 class Side(IntEnum):
@@ -124,6 +127,14 @@ class ConntrackWord(IntEnum):
     UNKNOWN = 1
     ORIGINAL = 2
     REPLY = 3
+
+
+class Syn(IntEnum):
+    """`enum syn`."""
+
+    SEEN = 1
+    FIRST = 2
+    ACKED = 4
 
 
 COUNTERS = {

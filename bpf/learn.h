@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
+/* Learn from conntrack: the direction of a packet, and what NAT made of its connection. */
+#ifndef NATLENS_LEARN_H
+#define NATLENS_LEARN_H
+
+/* What conntrack says of one packet. */
+struct word {
+	__u16 zone;
+	__u8 direction; /* enum conntrack_word */
+};
+
+static __always_inline void tell(struct row *row, const struct word *word)
+{
+	row->zone = word->zone;
+	row->conntrack = word->direction;
+}
+
+/* Store ORIGINAL → REPLY in the window that the packet is counted in: nothing goes stale, nothing is overwritten. */
+static __always_inline void store(struct translation_key *key, const struct packet *packet, __u32 window, __u32 ifindex,
+				  bool original, bool leaving, __u8 source)
+{
+	void *translations = bpf_map_lookup_elem(&translations_windows, &window);
+	struct translation *known;
+	__u64 octets = original && leaving ? packet->octets : 0;
+	__u64 segments = original && leaving ? packet->segments : 0;
+
+	if (!translations) {
+		COUNT(windows_missing);
+		return;
+	}
+	known = bpf_map_lookup_elem(translations, key);
+	if (!known) {
+		struct translation first = {.first_ns = bpf_ktime_get_ns(),
+					    .forward_octets = octets,
+					    .forward_packets = segments,
+					    .source = source};
+
+		first.last_ns = first.first_ns;
+		if (original)
+			first.forward_ifindex = ifindex;
+		else
+			first.reply_ifindex = ifindex;
+		if (!bpf_map_update_elem(translations, key, &first, BPF_NOEXIST))
+			return;
+		known = bpf_map_lookup_elem(translations, key);
+		if (!known) {
+			COUNT(dropped_translations_full);
+			return;
+		}
+	}
+	known->last_ns = coarse_ns();
+	if (original) {
+		known->forward_ifindex = ifindex;
+		if (octets) {
+			__sync_fetch_and_add(&known->forward_octets, octets);
+			__sync_fetch_and_add(&known->forward_packets, segments);
+		}
+	} else {
+		known->reply_ifindex = ifindex;
+	}
+}
+
+/* The packet's own entry: at egress NAT has been done and the entry is still attached. Untrusted in two ways: it may
+ * belong to another namespace (a macvlan pod's own NAT), or to the connection an ICMP error relates to. */
+static __always_inline void learn_attached(struct __sk_buff *ctx, const struct packet *packet, __u32 window,
+					   __u32 ifindex, struct word *word)
+{
+	struct sk_buff *skb = bpf_cast_to_kern_ctx(ctx);
+	unsigned long nfct = skb->_nfct;
+	const struct nf_conn *ct = (void *)(nfct & ~NFCT_INFOMASK);
+	bool original = (nfct & NFCT_INFOMASK) < IP_CT_IS_REPLY;
+	struct nf_conntrack_tuple from = {};
+	struct translation_key key = {};
+
+	if (!ct)
+		return;
+	if ((unsigned long)BPF_CORE_READ(ct, ct_net.net) != (unsigned long)skb->dev->nd_net.net) {
+		COUNT(foreign_netns);
+		return;
+	}
+	bpf_core_read(&from, sizeof(from), &ct->tuplehash[0].tuple);
+	from_conntrack(&key.original, &from);
+	bpf_core_read(&from, sizeof(from), &ct->tuplehash[1].tuple);
+	from_conntrack(&key.reply, &from);
+	if (!is_inverse(original ? &key.reply : &key.original, &packet->key.tuple) &&
+	    !same_tuple(original ? &key.original : &key.reply, &packet->key.tuple)) {
+		COUNT(related);
+		return;
+	}
+	key.zone = zone_of(ct);
+	word->zone = key.zone;
+	word->direction = original ? CONNTRACK_ORIGINAL : CONNTRACK_REPLY;
+	if (!is_inverse(&key.original, &key.reply))
+		store(&key, packet, window, ifindex, original, true, TRANSLATION_TC);
+}
+
+/* Ask conntrack by the packet's tuple: for connections that never leave by a covered egress (one-way to a process of
+ * the node). Costs up to 1.3 us, so once a row and window, and not for the first packet, which has no entry yet. */
+static __always_inline void learn_lookup(struct __sk_buff *ctx, const struct packet *packet, __u32 window,
+					 struct word *word)
+{
+	const struct tuple *tuple = &packet->key.tuple;
+	struct bpf_ct_opts opts = {.netns_id = BPF_F_CURRENT_NETNS, .l4proto = tuple->proto};
+	struct bpf_sock_tuple ask = {};
+	struct translation_key key = {};
+	struct nf_conntrack_tuple from;
+	struct nf_conn *ct;
+	bool original;
+
+	word->direction = CONNTRACK_UNKNOWN;
+	if (tuple->proto != PROTO_TCP && tuple->proto != PROTO_UDP)
+		return;
+	if (tuple->family == 4) {
+		ask.ipv4.saddr = *(__be32 *)&tuple->src[12];
+		ask.ipv4.daddr = *(__be32 *)&tuple->dst[12];
+		ask.ipv4.sport = bpf_htons(tuple->sport);
+		ask.ipv4.dport = bpf_htons(tuple->dport);
+		ct = bpf_skb_ct_lookup(ctx, &ask, sizeof(ask.ipv4), &opts, sizeof(opts));
+	} else {
+		__builtin_memcpy(ask.ipv6.saddr, tuple->src, 16);
+		__builtin_memcpy(ask.ipv6.daddr, tuple->dst, 16);
+		ask.ipv6.sport = bpf_htons(tuple->sport);
+		ask.ipv6.dport = bpf_htons(tuple->dport);
+		ct = bpf_skb_ct_lookup(ctx, &ask, sizeof(ask.ipv6), &opts, sizeof(opts));
+	}
+	if (!ct)
+		return;
+	original = opts.dir == 0;
+	bpf_core_read(&from, sizeof(from), &ct->tuplehash[0].tuple);
+	from_conntrack(&key.original, &from);
+	bpf_core_read(&from, sizeof(from), &ct->tuplehash[1].tuple);
+	from_conntrack(&key.reply, &from);
+	key.zone = zone_of(ct);
+	bpf_ct_release(ct);
+	word->zone = key.zone;
+	word->direction = original ? CONNTRACK_ORIGINAL : CONNTRACK_REPLY;
+	if (!is_inverse(&key.original, &key.reply))
+		store(&key, packet, window, packet->key.ifindex, original, false, TRANSLATION_LOOKUP);
+}
+
+#endif

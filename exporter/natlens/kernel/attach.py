@@ -1,0 +1,182 @@
+"""Attach programs to interfaces and let them go: tcx links where the kernel has them, else clsact filters.
+
+A tcx link lives as long as its file descriptor: a killed agent leaves nothing. A clsact filter outlives its
+process, so it carries a handle that a live agent owns by an abstract socket (which the kernel frees with the
+process, and which belongs to the same network namespace as the filter): the next start removes filters whose
+handle nobody owns. A clsact qdisc is never removed and an `ingress` qdisc never replaced: others may use them.
+"""
+
+import errno
+import logging
+import os
+import socket
+from typing import Any, Protocol
+
+from natlens.errors import KernelError
+from natlens.kernel import libbpf
+
+__all__ = ["Attachment", "ClsactAttachment", "Side", "TcxAttachment", "choose"]
+
+log = logging.getLogger(__name__)
+
+INGRESS, EGRESS = "ingress", "egress"
+Side = str
+
+PRIORITY = 1  # first in the chain: a peer's redirect would hide packets
+FILTER_NAME = "natlens"
+HANDLES = range(0x6E61, 0x6E61 + 16)  # so many agents may run in one namespace
+PARENT = {INGRESS: 0xFFFFFFF2, EGRESS: 0xFFFFFFF3}
+GONE = (errno.ENODEV, errno.ENXIO)  # the interface vanished meanwhile
+
+
+class Attachment(Protocol):
+    """One way of attaching programs."""
+
+    name: str
+
+    def attach(self, ifindex: int, side: Side, program_fd: int) -> bool:
+        """Attach; False where this side of this interface cannot be covered (logged by the caller)."""
+        ...
+
+    def detach(self, ifindex: int, side: Side) -> None:
+        """Let go; an interface that is gone already is fine."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
+class TcxAttachment:
+    """bpf links at the head of the tcx chain (≥ 6.6); they need no qdisc."""
+
+    name = "tcx"
+
+    def __init__(self) -> None:
+        self._links: dict[tuple[int, Side], int] = {}
+
+    @staticmethod
+    def supported(program_fd: int) -> bool:
+        """Ask the kernel by an interface that cannot exist: ENODEV means that it knows tcx."""
+        try:
+            os.close(libbpf.link_tcx(program_fd, 0x7FFFFFFF, libbpf.BPF_TCX_INGRESS))
+        except OSError as error:
+            return error.errno == errno.ENODEV
+        return True
+
+    def attach(self, ifindex: int, side: Side, program_fd: int) -> bool:
+        """Attach at the head; raises OSError (ENODEV where the interface is gone)."""
+        kind = libbpf.BPF_TCX_INGRESS if side == INGRESS else libbpf.BPF_TCX_EGRESS
+        self._links[ifindex, side] = libbpf.link_tcx(program_fd, ifindex, kind)
+        return True
+
+    def detach(self, ifindex: int, side: Side) -> None:
+        """Close the link: the kernel detaches it."""
+        os.close(self._links.pop((ifindex, side)))
+
+    def close(self) -> None:
+        """Close every link."""
+        for fd in self._links.values():
+            os.close(fd)
+        self._links.clear()
+
+
+def _own_handle() -> tuple[int, socket.socket]:
+    for handle in HANDLES:
+        owner = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            owner.bind(f"\0natlens-filter-{handle:x}")
+        except OSError:
+            owner.close()
+            continue
+        return handle, owner
+    raise KernelError(f"{len(HANDLES)} natlens agents run in this network namespace already: stop one of them")
+
+
+def _is_owned(handle: int) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(f"\0natlens-filter-{handle:x}")
+        except OSError:
+            return True
+    return False
+
+
+class ClsactAttachment:
+    """tc filters under clsact, through rtnetlink."""
+
+    name = "clsact"
+
+    def __init__(self, route: Any) -> None:
+        """``route`` is a pyroute2 ``IPRoute``; raises KernelError where every handle is taken."""
+        self._route = route
+        self._handle, self._owner = _own_handle()
+        self._attached: set[tuple[int, Side]] = set()
+
+    def _qdisc(self, ifindex: int) -> str:
+        for qdisc in self._route.get_qdiscs(ifindex):
+            if qdisc["parent"] == 0xFFFFFFF1:  # TC_H_INGRESS, which is also TC_H_CLSACT
+                return str(qdisc.get_attr("TCA_KIND"))
+        return ""
+
+    def _sweep(self, ifindex: int, side: Side) -> None:
+        """Remove filters of agents that are no more."""
+        for found in self._route.get_filters(index=ifindex, parent=PARENT[side]):
+            options = found.get_attr("TCA_OPTIONS")
+            if found.get_attr("TCA_KIND") != "bpf" or options is None or found["handle"] not in HANDLES:
+                continue
+            if options.get_attr("TCA_BPF_NAME") == FILTER_NAME and not (
+                found["handle"] != self._handle and _is_owned(found["handle"])
+            ):
+                self._route.tc("del-filter", "bpf", ifindex, found["handle"], parent=PARENT[side], info=found["info"])
+
+    def attach(self, ifindex: int, side: Side, program_fd: int) -> bool:
+        """Attach at priority 1; False at egress where an `ingress` qdisc stands in clsact's place.
+
+        There `tc filter add … egress` would succeed and land in the ingress chain.
+        """
+        if not self._qdisc(ifindex):
+            self._route.tc("add", "clsact", ifindex)
+        if self._qdisc(ifindex) != "clsact" and side == EGRESS:
+            return False
+        self._sweep(ifindex, side)
+        self._route.tc(
+            "add-filter",
+            "bpf",
+            ifindex,
+            self._handle,
+            fd=program_fd,
+            name=FILTER_NAME,
+            parent=PARENT[side],
+            prio=PRIORITY,
+            direct_action=True,
+        )
+        self._attached.add((ifindex, side))
+        return True
+
+    def detach(self, ifindex: int, side: Side) -> None:
+        """Remove the own filter, by its handle."""
+        self._attached.discard((ifindex, side))
+        try:
+            self._route.tc("del-filter", "bpf", ifindex, self._handle, parent=PARENT[side], prio=PRIORITY)
+        except Exception as error:  # noqa: BLE001  # pyroute2's NetlinkError has no stable import path
+            if getattr(error, "code", None) not in (*GONE, errno.ENOENT, errno.EINVAL):
+                raise
+
+    def close(self) -> None:
+        """Remove every own filter, then give the handle back."""
+        for ifindex, side in list(self._attached):
+            self.detach(ifindex, side)
+        self._owner.close()
+
+
+def choose(wanted: str, program_fd: int, route: Any) -> Attachment:
+    """Return the attachment for option ``attach``: `auto` takes tcx where the kernel has it.
+
+    Raises KernelError where `tcx` is asked for and the kernel has none.
+    """
+    if wanted != "clsact" and TcxAttachment.supported(program_fd):
+        return TcxAttachment()
+    if wanted == "tcx":
+        raise KernelError("attach: tcx: this kernel has no tcx links (they came with 6.6): use auto or clsact")
+    return ClsactAttachment(route)

@@ -1,0 +1,132 @@
+"""The capture: load, attach to what is there and to what appears, take windows, leave no trace."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from natlens.config import Options
+from natlens.errors import KernelError
+from natlens.health import Health
+from natlens.kernel import attach, libbpf
+from natlens.kernel.coverage import Plan, plan
+from natlens.kernel.links import Bell, list_links
+from natlens.kernel.probe import require
+from natlens.kernel.windows import Window, Windows
+
+__all__ = ["OBJECT", "Capture"]
+
+log = logging.getLogger(__name__)
+
+OBJECT = Path(__file__).with_name("natlens.bpf.o")
+
+
+class Capture:
+    """natlens in the kernel, from load to last detach."""
+
+    def __init__(self, options: Options, health: Health) -> None:
+        """Probe and load; nothing is attached yet. Raises KernelError and its kin."""
+        require()
+        from pyroute2 import IPRoute  # noqa: PLC0415  # 12 MiB that `--help` and `observe --input` do not need
+
+        self._options, self._health = options, health
+        self._object = libbpf.Object(OBJECT)
+        for index in (0, 1):
+            self._object.resize(f"rows_{index}", options.window_rows)
+            self._object.resize(f"translations_{index}", options.window_translations)
+            self._object.resize(f"retired_{index}", max(options.window_rows // 8, 1))
+        self._object.load()
+        self._windows = Windows(self._object)
+        self._counted_fd = self._object.map_fd("counted_interfaces")
+        self._route: Any = IPRoute()
+        self._attachment = attach.choose(options.attach, self._object.program_fd("ingress_l2"), self._route)
+        self._plans: dict[int, Plan] = {}
+        self._seen: dict[str, int] = {}
+        self.bell = Bell()
+        self.names: dict[int, str] = {}  # ifindex → name, vanished ones included: their rows may still come
+
+    @property
+    def attached_by(self) -> str:
+        """Return `tcx` or `clsact`."""
+        return self._attachment.name
+
+    def refresh(self) -> None:
+        """Attach to what appeared or changed since the last call, let go of what vanished."""
+        self.bell.silence()
+        links = list_links(self._route)
+        wanted = plan(links, self._options.include_interfaces, self._options.exclude_interfaces)
+        self.names.update({link.index: link.name for link in links})
+        for index in self._plans.keys() - wanted.keys():
+            self._forget(index)
+        changed = {index: one for index, one in wanted.items() if self._plans.get(index) != one}
+        for index, one in changed.items():  # first all of these: a packet between two devices must not count twice
+            self._set_counted(index, counted=one.counted)
+        for index, one in changed.items():
+            self._apply(index, one)
+        self._health.set("interfaces_covered", sum(1 for one in self._plans.values() if one.ingress or one.egress))
+
+    def _set_counted(self, index: int, *, counted: bool) -> None:
+        if counted:
+            libbpf.update(self._counted_fd, index, 1, size=1)
+        else:
+            libbpf.delete(self._counted_fd, index)
+
+    def _apply(self, index: int, wanted: Plan) -> None:
+        before = self._plans.get(index)
+        self._plans[index] = wanted
+        log.debug("%s: %s (ingress %s, egress %s)", self.names[index], wanted.reason, wanted.ingress, wanted.egress)
+        for side in (attach.INGRESS, attach.EGRESS):
+            program = getattr(wanted, side)
+            was = getattr(before, side) if before else None
+            if program == was:
+                continue
+            if was:
+                self._attachment.detach(index, side)
+            if program:
+                self._attach(index, side, program)
+
+    def _attach(self, index: int, side: attach.Side, program: str) -> None:
+        try:
+            covered = self._attachment.attach(index, side, self._object.program_fd(program))
+        except Exception as error:
+            code = getattr(error, "code", getattr(error, "errno", None))
+            if code in attach.GONE:
+                return
+            raise KernelError(
+                f"{self.names[index]}: cannot attach at {side} by {self.attached_by}: {error}: "
+                "is CAP_NET_ADMIN there? exclude_interfaces leaves an interface alone"
+            ) from error
+        if not covered:
+            self._health.add("interfaces_not_covered", side=side, interface=self.names[index])
+            log.warning(
+                "%s: %s not covered: another qdisc (`ingress`) stands where clsact would; packets the host sends "
+                "there are not counted, NAT is not learned there",
+                self.names[index],
+                side,
+            )
+
+    def _forget(self, index: int) -> None:
+        gone = self._plans.pop(index)
+        libbpf.delete(self._counted_fd, index)
+        for side in (attach.INGRESS, attach.EGRESS):
+            if getattr(gone, side):
+                self._attachment.detach(index, side)
+
+    def take(self) -> Window:
+        """Close the window and return it; what the kernel could not count goes to health."""
+        window = self._windows.take()
+        for name, value in window.counters.items():
+            self._health.add(f"kernel_{name}", value - self._seen.get(name, 0))
+        self._seen = window.counters
+        return window
+
+    def detach(self) -> None:
+        """Stop capturing; the last window can still be taken."""
+        self._attachment.close()
+        self._plans.clear()
+
+    def close(self) -> None:
+        """Leave no trace."""
+        self.detach()
+        self.bell.close()
+        self._route.close()
+        self._object.close()

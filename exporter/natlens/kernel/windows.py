@@ -1,0 +1,86 @@
+"""Windows: two sets of maps, one written by the kernel, the other read here.
+
+A swap is one store (`active_window`) followed by an update of an outer map, in which the kernel waits until
+every program that may still write to the old set has run to its end. Then nothing writes to it, and reading and
+clearing it loses nothing.
+"""
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from natlens.kernel import libbpf
+from natlens.kernel.structs import COUNTERS, RETIRED_KEY, ROW, ROW_KEY, TRANSLATION, TRANSLATION_KEY
+
+__all__ = ["ROWS", "TRANSLATIONS", "Window", "Windows"]
+
+ROWS = np.dtype([("key", ROW_KEY), ("value", ROW)])
+RETIRED = np.dtype([("key", RETIRED_KEY), ("value", ROW)])
+TRANSLATIONS = np.dtype([("key", TRANSLATION_KEY), ("value", TRANSLATION)])
+
+
+@dataclass(frozen=True)
+class Window:
+    """What the kernel saw in one window.
+
+    ``rows`` (dtype :data:`ROWS`) has one entry a generation of a directed tuple, in no order;
+    ``translations`` (dtype :data:`TRANSLATIONS`) one a NAT'd conntrack entry that was seen.
+    """
+
+    rows: npt.NDArray[np.void]
+    translations: npt.NDArray[np.void]
+    start_ns: int  # CLOCK_MONOTONIC of the swap before
+    end_ns: int  # CLOCK_MONOTONIC of the swap that closed it
+    unix_offset_ns: int  # Unix time minus CLOCK_MONOTONIC, at its end
+    counters: dict[str, int] = field(default_factory=dict)  # since the programs were loaded
+
+
+class Windows:
+    """Reads windows of a loaded object."""
+
+    def __init__(self, loaded: libbpf.Object) -> None:
+        self._active = 0
+        self._active_fd = loaded.map_fd(".data.window")
+        self._outer_fd = loaded.map_fd("rows_windows")
+        self._fds = {
+            kind: tuple(loaded.map_fd(f"{kind}_{index}") for index in (0, 1))
+            for kind in ("rows", "retired", "translations")
+        }
+        self._counters_fd = loaded.map_fd("counters")
+        self._start_ns = time.monotonic_ns()
+
+    def _swap(self) -> int:
+        """Let programs write to the other set; returns the index of the one that is quiet now."""
+        quiet, self._active = self._active, 1 - self._active
+        libbpf.update(self._active_fd, 0, self._active)
+        libbpf.update(self._outer_fd, quiet, self._fds["rows"][quiet])  # the same map again: only to wait
+        return quiet
+
+    def take(self) -> Window:
+        """Close the window and return it."""
+        quiet = self._swap()
+        end_ns = time.monotonic_ns()
+        rows = libbpf.read_and_delete(self._fds["rows"][quiet], ROWS)
+        retired = libbpf.read_and_delete(self._fds["retired"][quiet], RETIRED)
+        if len(retired):
+            again = np.empty(len(retired), ROWS)
+            again["key"], again["value"] = retired["key"]["row"], retired["value"]
+            rows = np.concatenate([rows, again])
+        window = Window(
+            rows=rows,
+            translations=libbpf.read_and_delete(self._fds["translations"][quiet], TRANSLATIONS),
+            start_ns=self._start_ns,
+            end_ns=end_ns,
+            unix_offset_ns=time.time_ns() - time.monotonic_ns(),
+            counters=self.counters(),
+        )
+        self._start_ns = end_ns
+        return window
+
+    def counters(self) -> dict[str, int]:
+        """Return every kernel counter, summed over the CPUs, since the programs were loaded."""
+        values = np.zeros((libbpf.possible_cpus(), len(COUNTERS)), np.uint64)
+        libbpf.lookup(self._counters_fd, 0, values)
+        return dict(zip(COUNTERS, values.sum(axis=0).tolist(), strict=True))

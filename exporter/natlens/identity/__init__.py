@@ -1,0 +1,1 @@
+"""What an address was at that time; the only layer that knows Kubernetes."""

@@ -1,0 +1,229 @@
+"""The parts of Kubernetes objects that name addresses, in the shape that the API gives them.
+
+Field names are the API's (camel case); ``null`` means absent, as the API server itself has it.
+Everything else in an object is ignored.
+"""
+
+import ipaddress
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+__all__ = [
+    "Address",
+    "Container",
+    "ContainerPort",
+    "EndpointSlice",
+    "KubernetesObject",
+    "Metadata",
+    "Node",
+    "Pod",
+    "Service",
+    "ServiceAddress",
+    "SliceEndpoint",
+    "canonical",
+    "decode_address",
+]
+
+Name = Annotated[str, Meta(min_length=1)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Protocol = Literal["TCP", "UDP", "SCTP"]
+
+
+class Address(str):
+    """An IP address in canonical text (RFC 5952; IPv4-mapped as IPv4)."""
+
+    __slots__ = ()
+
+
+class ServiceAddress(str):
+    """As :class:`Address`, or empty where there is none yet, or ``None``: the API's word for headless."""
+
+    __slots__ = ()
+
+
+def canonical(text: str) -> str | None:
+    """Return the canonical text of an IP address, None if it is not one."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def decode_address(kind: type, value: Any) -> Any:  # noqa: ANN401  # msgspec's dec_hook
+    """Decode the two address types; to be given to msgspec as ``dec_hook``."""
+    if not isinstance(value, str):
+        raise TypeError("Expected an IP address in quotes")
+    if kind is ServiceAddress and value in {"", "None"}:
+        return ServiceAddress(value)
+    address = canonical(value)
+    if address is None:
+        raise ValueError(f"{value[:60]!r} is not an IP address")
+    return kind(address)
+
+
+class OwnerReference(Struct):
+    """Who made an object."""
+
+    kind: Name
+    name: Name
+    controller: bool | None = None
+
+
+class Metadata(Struct, rename="camel"):
+    """What every object has."""
+
+    name: Name
+    namespace: str | None = None
+    uid: str | None = None
+    labels: dict[str, str | None] | None = None
+    owner_references: list[OwnerReference] | None = None
+
+
+class ContainerPort(Struct, rename="camel"):
+    """A port that a container declares."""
+
+    container_port: Port
+    host_port: Port | None = None
+    host_ip: str | None = field(default=None, name="hostIP")
+    protocol: Protocol | None = None
+
+
+class Container(Struct, rename="camel"):
+    """A container, or a sidecar among the init containers (restartPolicy Always)."""
+
+    ports: list[ContainerPort] | None = None
+    restart_policy: str | None = None
+
+
+class PodSpec(Struct, rename="camel"):
+    """Where a pod runs and what it listens on."""
+
+    node_name: str | None = None
+    host_network: bool | None = None
+    containers: list[Container] | None = None
+    init_containers: list[Container] | None = None
+
+
+class Ip(Struct):
+    """One address in a list of addresses."""
+
+    ip: Address
+
+
+class PodStatus(Struct, rename="camel"):
+    """A pod's addresses and whether it still has them."""
+
+    phase: str | None = None
+    pod_ip: ServiceAddress | None = field(default=None, name="podIP")
+    pod_ips: list[Ip] | None = field(default=None, name="podIPs")
+    host_ip: ServiceAddress | None = field(default=None, name="hostIP")
+    host_ips: list[Ip] | None = field(default=None, name="hostIPs")
+
+
+class Pod(Struct):
+    """A pod."""
+
+    metadata: Metadata
+    spec: PodSpec = field(default_factory=PodSpec)
+    status: PodStatus = field(default_factory=PodStatus)
+
+
+class ServicePort(Struct, rename="camel"):
+    """A port of a Service."""
+
+    port: Port
+    protocol: Protocol | None = None
+    node_port: Port | None = None
+
+
+class ServiceSpec(Struct, rename="camel"):
+    """A Service's own addresses and ports."""
+
+    cluster_ip: ServiceAddress | None = field(default=None, name="clusterIP")
+    cluster_ips: list[ServiceAddress] | None = field(default=None, name="clusterIPs")
+    external_ips: list[Address] | None = field(default=None, name="externalIPs")
+    ports: list[ServicePort] | None = None
+
+
+class Ingress(Struct):
+    """One way in through a load balancer; some have only a host name."""
+
+    ip: ServiceAddress | None = None
+
+
+class LoadBalancer(Struct):
+    """What a load balancer gave."""
+
+    ingress: list[Ingress] | None = None
+
+
+class ServiceStatus(Struct, rename="camel"):
+    """A Service's status."""
+
+    load_balancer: LoadBalancer | None = None
+
+
+class Service(Struct):
+    """A Service."""
+
+    metadata: Metadata
+    spec: ServiceSpec = field(default_factory=ServiceSpec)
+    status: ServiceStatus = field(default_factory=ServiceStatus)
+
+
+class TargetReference(Struct):
+    """The object behind a slice's address."""
+
+    kind: str | None = None
+    name: str | None = None
+    namespace: str | None = None
+    uid: str | None = None
+
+
+class SliceEndpoint(Struct, rename="camel"):
+    """Addresses of one backend."""
+
+    addresses: list[str]
+    target_ref: TargetReference | None = None
+    node_name: str | None = None
+    zone: str | None = None
+
+
+class SlicePort(Struct):
+    """A port of every backend in the slice; without a number it means all ports."""
+
+    port: Port | None = None
+    protocol: Protocol | None = None
+
+
+class EndpointSlice(Struct, rename="camel"):
+    """Backends of a Service."""
+
+    metadata: Metadata
+    address_type: str | None = None
+    endpoints: list[SliceEndpoint] | None = None
+    ports: list[SlicePort] | None = None
+
+
+class NodeAddress(Struct):
+    """An address or host name of a node."""
+
+    address: str
+
+
+class NodeStatus(Struct):
+    """A node's addresses."""
+
+    addresses: list[NodeAddress] | None = None
+
+
+class Node(Struct):
+    """A node."""
+
+    metadata: Metadata
+    status: NodeStatus = field(default_factory=NodeStatus)
+
+
+KubernetesObject = Pod | Service | EndpointSlice | Node

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from natlens.kernel.structs import TUPLE
 
-__all__ = ["ICMP", "ICMP6", "SCTP", "TCP", "TUPLE", "UDP", "address_text", "inverse", "pack_address", "words"]
+__all__ = ["ICMP", "ICMP6", "SCTP", "TCP", "TUPLE", "UDP", "address_text", "inverse", "pack_address", "starts", "words"]
 
 TCP, UDP, SCTP, ICMP, ICMP6 = 6, 17, 132, 1, 58
 
@@ -25,7 +25,7 @@ ICMP6_REPLY = {128: 129, 129: 128, 139: 140, 140: 139}
 
 
 def _reply_table(pairs: dict[int, int]) -> npt.NDArray[np.uint16]:
-    table = np.arange(256, dtype=np.uint16)
+    table = np.full(256, 255, dtype=np.uint16)
     table[list(pairs)] = list(pairs.values())
     return table
 
@@ -38,7 +38,7 @@ def inverse(tuples: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
     """Return the tuples of the packets that answer ``tuples`` (shape (n,), dtype :data:`TUPLE`).
 
     Ports swap; an ICMP identifier stays and its type becomes that of the reply. ICMP types that
-    have no reply (errors) keep their type: their inverse is a tuple that no packet carries.
+    have no reply (errors) get type 255: a tuple that no packet carries.
     """
     out = tuples.copy()
     out["src"], out["dst"] = tuples["dst"], tuples["src"]
@@ -50,6 +50,24 @@ def inverse(tuples: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
             out["sport"][at] = tuples["sport"][at]
             out["dport"][at] = table[kind >> 8] << 8 | (kind & 0xFF)
     return out
+
+
+def starts(tuples: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
+    """Tell by the tuple alone whether its packets are the initiator's (shape (n,)).
+
+    The lower port is the server's; an ICMP request is the initiator's; else the lower address initiates.
+    Exactly one of a tuple and its inverse starts, and every node comes to the same answer.
+    """
+    addresses = words(tuples)[:, :4].view(">u8")
+    source, destination = addresses[:, :2], addresses[:, 2:]
+    high_equal = source[:, 0] == destination[:, 0]
+    lower_source = np.where(high_equal, source[:, 1] < destination[:, 1], source[:, 0] < destination[:, 0])
+    by_port = tuples["dport"] < tuples["sport"]
+    forward = np.where(tuples["dport"] == tuples["sport"], lower_source, by_port)
+    for protocol, replies in ((ICMP, (0, 14, 16, 18)), (ICMP6, (129, 140))):
+        forward = np.where(tuples["proto"] == protocol, ~np.isin(tuples["dport"] >> 8, replies), forward)
+    result: npt.NDArray[np.bool_] = forward
+    return result
 
 
 def words(tuples: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:

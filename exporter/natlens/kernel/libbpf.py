@@ -18,7 +18,17 @@ import numpy.typing as npt
 
 from natlens.errors import KernelError, MissingFeature
 
-__all__ = ["BPF_TCX_EGRESS", "BPF_TCX_INGRESS", "Object", "delete", "link_tcx", "lookup", "possible_cpus", "read_and_delete", "update"]
+__all__ = [
+    "BPF_TCX_EGRESS",
+    "BPF_TCX_INGRESS",
+    "Object",
+    "delete",
+    "link_tcx",
+    "lookup",
+    "possible_cpus",
+    "read_and_delete",
+    "update",
+]
 
 BPF_LINK_CREATE = 28
 BPF_TCX_INGRESS, BPF_TCX_EGRESS = 46, 47
@@ -119,7 +129,9 @@ class Object:
     def _map(self, name: str) -> int:
         found = self._lib.bpf_object__find_map_by_name(self._object, name.encode())
         if not found:
-            raise KernelError(f"the BPF object has no map {name}: it does not belong to this version; reinstall natlens")
+            raise KernelError(
+                f"the BPF object has no map {name}: it does not belong to this version; reinstall natlens"
+            )
         return int(found)
 
     def map_fd(self, name: str) -> int:

@@ -70,8 +70,14 @@ TRANSLATION = np.dtype(
         ("last_ns", np.uint64),  # CLOCK_MONOTONIC, ns
         ("forward_octets", np.uint64),  # seen leaving in ORIGINAL direction: splits a tuple that two entries share
         ("forward_packets", np.uint64),  # segments of the same
-        ("forward_ifindex", np.uint32),  # interface a packet in ORIGINAL direction came in by; 0: not seen, or the host sent it
-        ("reply_ifindex", np.uint32),  # interface a packet in REPLY direction came in by; 0: not seen, or the host sent it
+        (
+            "forward_ifindex",
+            np.uint32,
+        ),  # interface a packet in ORIGINAL direction came in by; 0: not seen, or the host sent it
+        (
+            "reply_ifindex",
+            np.uint32,
+        ),  # interface a packet in REPLY direction came in by; 0: not seen, or the host sent it
         ("source", np.uint8),  # enum translation_source
         ("reserved", np.uint8, (7,)),  # 0
     ]

@@ -1,0 +1,125 @@
+"""Match rows to connections: which entry's packets were these, and in which direction?
+
+A connection shows under four tuples. Coming in (before NAT) a packet carries ORIGINAL, or REPLY; what the
+host sends (after NAT) carries the translated tuple, or the inverse of ORIGINAL; over lo a reply of the
+host itself still carries REPLY. Where more than one entry fits, evidence decides, strongest first: the direction
+and zone that conntrack named, the side, the interface, the time.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from natlens.flows.hashing import hash_tuples
+from natlens.flows.live import Live, is_plain
+from natlens.flows.tuples import inverse, words
+from natlens.kernel.structs import ConntrackWord, Side, Syn
+
+__all__ = ["Matches", "match", "opens"]
+
+Rows = npt.NDArray[np.void]
+Indices = npt.NDArray[np.intp]
+
+ORIGINAL, TRANSLATED, INVERSE_ORIGINAL, REPLY = range(4)
+REVERSE = INVERSE_ORIGINAL  # forms from here on are responder → initiator
+
+# The coarse clock runs up to one tick (10 ms at HZ=100) behind the precise one.
+SLACK_NS = 10_000_000
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Parallel arrays: ``row[i]`` belongs to ``entry[i]``; a row that several entries share appears for each."""
+
+    row: Indices
+    entry: Indices
+    reverse: npt.NDArray[np.bool_]
+
+
+def opens(rows: Rows) -> npt.NDArray[np.bool_]:
+    """Tell which rows begin with a SYN that is not an answer."""
+    bits = Syn.FIRST | Syn.ACKED
+    return (rows["value"]["syn"] & bits) == Syn.FIRST
+
+
+def _candidates(tuples: npt.NDArray[np.void], entries: Live) -> tuple[Indices, Indices, Indices]:
+    """Return (row, entry, form) of every entry that goes by a row's tuple."""
+    translated = np.flatnonzero(~is_plain(entries))
+    everything = np.arange(len(entries))
+    inverse_original = inverse(entries["original"])
+    reply = inverse(entries["translated"][translated])
+    names = np.concatenate([entries["original"], entries["translated"][translated], inverse_original, reply])
+    owner = np.concatenate([everything, translated, everything, translated])
+    form = np.repeat(np.arange(4), [len(everything), len(translated), len(everything), len(translated)])
+    hashes = hash_tuples(names)
+    order = np.argsort(hashes)
+    hashes = hashes[order]
+    wanted = hash_tuples(tuples)
+    first = np.searchsorted(hashes, wanted, "left")
+    count = np.searchsorted(hashes, wanted, "right") - first
+    row = np.repeat(np.arange(len(tuples)), count)
+    offset = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+    at = order[np.repeat(first, count) + offset]
+    really = (words(tuples[row]) == words(names[at])).all(axis=1)  # hashes may collide, tuples do not
+    return row[really], owner[at][really], form[at][really]
+
+
+def _possible(rows: Rows, entries: Live, form: Indices) -> npt.NDArray[np.bool_]:
+    """Tell where a packet seen on that side can carry that form of the entry."""
+    coming_in = rows["key"]["side"] == Side.INGRESS
+    before = (form == ORIGINAL) | (form == REPLY)
+    result: npt.NDArray[np.bool_] = is_plain(entries) | np.where(coming_in, before, form != ORIGINAL)
+    return result
+
+
+def _evidence(rows: Rows, entries: Live, form: Indices) -> npt.NDArray[np.int64]:
+    """Return how well each (row, entry) pair fits: ±1 a clue, the stronger clue in the higher digit (base 4)."""
+    reverse = form >= REVERSE
+    word, value = rows["value"]["conntrack"], rows["value"]
+    known = word >= ConntrackWord.ORIGINAL
+    direction = np.where(known, np.where((word == ConntrackWord.REPLY) == reverse, 1, -1), 0)
+    zone = np.where(known & (entries["zone"] >= 0), np.where(value["zone"] == entries["zone"], 1, -1), 0)
+    coming_in = rows["key"]["side"] == Side.INGRESS
+    usual = np.where(coming_in, (form == ORIGINAL) | (form == REPLY), (form == TRANSLATED) | (form == INVERSE_ORIGINAL))
+    side = np.where(is_plain(entries), 0, np.where(usual, 1, -1))
+    by = np.where(reverse, entries["reply_ifindex"], entries["forward_ifindex"])
+    interface = np.where(coming_in & (by != 0), np.where(rows["key"]["ifindex"] == by, 1, -1), 0)
+    alive = np.where(entries["ended"], -1, 0)
+    score = np.zeros(len(form), np.int64)
+    for clue in (direction, zone, side, interface, alive):
+        score = score * 4 + clue
+    return score
+
+
+def _distance(rows: Rows, entries: Live) -> npt.NDArray[np.int64]:
+    """Return how far apart in time (ns) a row and an entry are; a SYN is measured to the entry's birth."""
+    value = rows["value"]
+    first, last = value["first_ns"].astype(np.int64), value["last_ns"].astype(np.int64)
+    until = np.maximum(entries["seen_ns"], entries["last_ns"])
+    gap = np.maximum(np.maximum(entries["born_ns"] - last, first - until), 0)
+    gap = np.where(gap <= SLACK_NS, 0, gap)
+    result: npt.NDArray[np.int64] = np.where(opens(rows), np.abs(entries["born_ns"] - first), gap)
+    return result
+
+
+def match(rows: Rows, entries: Live) -> Matches:
+    """Return which entry each row belongs to; rows without an entry do not appear."""
+    row, entry, form = _candidates(rows["key"]["tuple"], entries)
+    fits = _possible(rows[row], entries[entry], form)
+    row, entry, form = row[fits], entry[fits], form[fits]
+    if (row[1:] == row[:-1]).any():
+        row, entry, form = _best(rows, entries, row, entry, form)
+    return Matches(row, entry, form >= REVERSE)
+
+
+def _best(rows: Rows, entries: Live, row: Indices, entry: Indices, form: Indices) -> tuple[Indices, Indices, Indices]:
+    """Keep for each row the entries that fit best; more than one only where nothing tells them apart."""
+    score = _evidence(rows[row], entries[entry], form)
+    distance = _distance(rows[row], entries[entry])
+    order = np.lexsort((entry, distance, -score, row))
+    row, entry, form, score, distance = row[order], entry[order], form[order], score[order], distance[order]
+    start = np.flatnonzero(np.r_[True, row[1:] != row[:-1]])
+    leader = np.repeat(start, np.diff(np.r_[start, len(row)]))
+    tied = (score == score[leader]) & (distance == distance[leader])
+    return row[tied], entry[tied], form[tied]

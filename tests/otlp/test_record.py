@@ -1,0 +1,138 @@
+"""The reference encoder: messages, against the SDK's own encoder, and their splitting."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from natlens import __version__
+from natlens.otlp import attributes, document
+from natlens.otlp.attributes import ATTRIBUTES, Attribute
+from natlens.otlp.batch import Batch
+from natlens.otlp.body import lines
+from natlens.otlp.record import SCHEMA_URL, encode, records, split
+from natlens.otlp.resource import Observer, resource
+from tests.otlp.batches import batch_of, batches, connection
+
+KINDS = {
+    "string": "string_value",
+    "int": "int_value",
+    "double": "double_value",
+    "bool": "bool_value",
+    "string[]": "array_value",
+}
+HERE = resource(Observer(host_name="node-1", host_id="0" * 31 + "1", node_name="node-1"))
+
+
+def oracle(batch: Batch) -> ExportLogsServiceRequest:
+    """Return what the SDK makes of the same records."""
+    columns = {attribute.name: attribute.read(batch) for attribute in ATTRIBUTES}
+    shown = lines(batch)
+    observer = {one.key: one.value.string_value for one in HERE.attributes}
+    scope = InstrumentationScope("natlens", __version__, SCHEMA_URL)
+
+    def record(at: int) -> ReadableLogRecord:
+        values: dict[str, Any] = {name: column[at] for name, column in columns.items() if column[at] is not None}
+        return ReadableLogRecord(
+            LogRecord(
+                timestamp=batch.interval_end_ns,
+                observed_timestamp=batch.observed_ns,
+                severity_number=SeverityNumber.INFO,
+                severity_text="INFO",
+                body=shown[at],
+                attributes=values,
+                event_name="flow.connection",
+            ),
+            Resource(observer, SCHEMA_URL),
+            scope,
+        )
+
+    return encode_logs([record(at) for at in range(len(batch))])
+
+
+@given(batches())
+def test_any_batch_is_encoded_as_the_sdk_would(batch: Batch) -> None:
+    request = encode(batch, HERE)
+    if len(batch):
+        for record, wanted in zip(records(request), records(oracle(batch)), strict=True):
+            assert record == wanted
+        assert request == oracle(batch)
+
+
+@given(batches())
+def test_any_batch_decodes_with_the_declared_types(batch: Batch) -> None:
+    kinds = {attribute.name: KINDS[attribute.type] for attribute in ATTRIBUTES}
+    payload = encode(batch, HERE).SerializeToString()
+    decoded = list(records(ExportLogsServiceRequest.FromString(payload)))
+    assert len(decoded) == len(batch)
+    for record in decoded:
+        assert all(one.value.WhichOneof("value") == kinds[one.key] for one in record.attributes)
+        assert len({one.key for one in record.attributes}) == len(record.attributes)
+    assert encode(batch, HERE).SerializeToString() == payload
+
+
+def test_the_envelope() -> None:
+    request = encode(batch_of(), HERE)
+    (of_resource,) = request.resource_logs
+    (of_scope,) = of_resource.scope_logs
+    (record,) = of_scope.log_records
+    assert (of_resource.schema_url, of_scope.schema_url) == (SCHEMA_URL, SCHEMA_URL)
+    assert (of_scope.scope.name, of_scope.scope.version) == ("natlens", __version__)
+    assert (record.event_name, record.severity_number, record.severity_text) == ("flow.connection", 9, "INFO")
+    assert record.time_unix_nano == 1_764_000_010_000_000_000
+    assert record.observed_time_unix_nano == 1_764_000_010_100_000_000
+    assert record.body.string_value == "default/client-7 → default/web:80 ⇒ default/web-abc:8080 tcp"
+
+
+def test_counters_beyond_int64_saturate() -> None:
+    (record,) = records(encode(batch_of(connection(forward_octets=2**64 - 1)), HERE))
+    assert {one.key: one.value.int_value for one in record.attributes}["flow.bytes.delta"] == 2**63 - 1
+
+
+@given(batches(max_size=12), st.integers(0, 20_000))
+def test_split_keeps_order_and_limit(batch: Batch, limit: int) -> None:
+    request = encode(batch, HERE)
+    parts, oversized = split(request, limit)
+    assert all(part.ByteSize() <= limit for part in parts if len(list(records(part))))
+    assert all(part.resource_logs[0].scope_logs[0].scope.name == "natlens" for part in parts)
+    kept = [record for part in parts for record in records(part)]
+    whole = list(records(request))
+    assert [record for record in whole if record not in oversized] == [one for one in kept if one not in oversized]
+    assert len(kept) + len(oversized) == len(whole)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 300])
+def test_split_is_exact_at_the_border(count: int) -> None:
+    request = encode(batch_of(*[connection(sequence=number) for number in range(count)]), HERE)
+    size = request.ByteSize()
+    assert split(request, size) == ([request], [])
+    parts, oversized = split(request, size - 1)
+    if count == 1:
+        assert (parts, len(oversized)) == ([], 1)
+    else:
+        assert (len(parts), oversized) == (2, [])
+        # The next record would not have fitted into the first part.
+        assert len(list(records(parts[1]))) == 1
+
+
+def test_promise_an_attribute_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Attribute(
+        "flow.both.bytes.delta",
+        "int",
+        "Octets of both directions.",
+        9500,
+        lambda batch: (batch.connections["forward_octets"] + batch.connections["reverse_octets"]).tolist(),
+    )
+    monkeypatch.setattr(attributes, "ATTRIBUTES", [*ATTRIBUTES, row])
+    (record,) = records(encode(batch_of(), HERE))
+    assert {one.key: one.value.int_value for one in record.attributes}["flow.both.bytes.delta"] == 9500
+    assert "| `flow.both.bytes.delta` | int | Octets of both directions. | `9500` |" in document.markdown()
+    assert "- id: flow.both.bytes.delta\n" in document.registry()
+    assert "- ref: flow.both.bytes.delta\n" in document.registry()

@@ -1,0 +1,91 @@
+"""The file outlet: OTLP JSON lines, as the Collector's file exporter writes them."""
+
+import logging
+import os
+import stat
+from pathlib import Path
+
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+from natlens.delivery.throttle import Throttle
+from natlens.errors import DeliveryError
+from natlens.health import Health
+from natlens.otlp.jsonlines import to_line
+from natlens.otlp.record import records
+
+__all__ = ["FileOutlet"]
+
+log = logging.getLogger(__name__)
+
+
+class FileOutlet:
+    """An :class:`~natlens.delivery.outlet.Outlet` that appends one line a request.
+
+    Raises :class:`~natlens.errors.DeliveryError` where the file cannot be written at all. A line that
+    fails later (a full disk) is taken back and its records are dropped as ``write_failed``.
+    """
+
+    def __init__(self, path: str | Path, health: Health) -> None:
+        self._path = Path(path)
+        self._health = health
+        self._failures = Throttle()
+        try:
+            self._file = self._path.open("ab", buffering=0)
+        except OSError as error:
+            raise DeliveryError(f"output {str(path)!r} cannot be written: {error.strerror}") from error
+        self._regular = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
+        self._torn = self._regular and _ends_within_line(self._path)
+
+    def send(self, request: ExportLogsServiceRequest) -> None:
+        """Write one line; nothing for a request without records."""
+        count = sum(1 for _ in records(request))
+        if not count:
+            return
+        self._health.add("records_captured", count)
+        line = to_line(request).encode() + b"\n"
+        try:
+            self._write(b"\n" + line if self._torn else line)
+        except (OSError, ValueError) as error:  # ValueError: closed
+            self._health.add("records_dropped", count, reason="write_failed")
+            if self._failures.due():
+                log.warning("output %s: %s; %d records dropped", self._path, error, count)
+        else:
+            self._torn = False
+            self._health.add("records_exported", count)
+
+    def flush(self, deadline: float) -> None:  # noqa: ARG002  # nothing waits: every line is written at once
+        """Make what is written outlive a crash of the machine."""
+        if self._regular and not self._file.closed:
+            try:
+                os.fsync(self._file.fileno())
+            except OSError as error:
+                log.warning("output %s: %s", self._path, error)
+
+    def close(self) -> None:
+        """Flush to disk and close."""
+        self.flush(0.0)
+        self._file.close()
+
+    def _write(self, line: bytes) -> None:
+        start = os.fstat(self._file.fileno()).st_size if self._regular else 0
+        left = memoryview(line)
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError:
+            if self._regular:
+                os.ftruncate(self._file.fileno(), start)
+            raise
+
+
+def _ends_within_line(path: Path) -> bool:
+    """Tell whether a file's last line has no end: whoever wrote it was killed."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            if file.tell() == 0:
+                return False
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+    except OSError:  # writable but not readable: then it is taken as whole
+        return False

@@ -1,0 +1,26 @@
+"""The outlet: what the pipeline hands encoded records to."""
+
+from typing import Protocol
+
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+__all__ = ["Outlet"]
+
+
+class Outlet(Protocol):
+    """Takes records and accounts for each: OTLP/gRPC, a file of JSON lines, or the terminal's table."""
+
+    def send(self, request: ExportLogsServiceRequest) -> None:
+        """Take the records of one request; never blocks on a network and never raises for a failed export."""
+        ...
+
+    def flush(self, deadline: float) -> None:
+        """Deliver what is pending until ``deadline`` (``time.monotonic()``, seconds), drop and count the rest.
+
+        The last thing before :meth:`close`: records sent later are dropped and counted.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of threads, sockets and files; without :meth:`flush` what is pending is dropped and counted."""
+        ...

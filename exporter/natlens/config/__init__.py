@@ -5,7 +5,8 @@ adding one field to :class:`Options`.
 """
 
 from natlens.config.describe import Option, describe, schema
+from natlens.config.effective import effective
 from natlens.config.options import Options
 from natlens.config.sources import Loaded, load
 
-__all__ = ["Loaded", "Option", "Options", "describe", "load", "schema"]
+__all__ = ["Loaded", "Option", "Options", "describe", "effective", "load", "schema"]

@@ -1,6 +1,6 @@
 """What the model says about each option, for files, flags, help, schema and documentation."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import msgspec
 from msgspec import inspect
@@ -40,9 +40,15 @@ class Option(NamedTuple):
         return self.description.partition(". ")[0].rstrip(".")
 
     @property
+    def choices(self) -> tuple[str, ...]:
+        """The words to choose from, in the model's order; none if any value will do."""
+        return _choices(self.type)
+
+    @property
     def expected(self) -> str:
         """What a value must look like, in words."""
-        return _expected(self.kind, self.unit) + (" or nothing" if self.nullable else "")
+        words = "one of " + ", ".join(self.choices) if self.choices else _expected(self.kind, self.unit)
+        return words + (" or nothing" if self.nullable else "")
 
 
 def describe(model: type[msgspec.Struct] = Options) -> list[Option]:
@@ -68,10 +74,14 @@ def _option(field: inspect.Field, annotation: Any) -> Option:  # noqa: ANN401  #
     )
 
 
+def _choices(annotation: object) -> tuple[str, ...]:
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return next((found for part in get_args(annotation) if (found := _choices(part))), ())
+
+
 def _expected(kind: inspect.Type, unit: str) -> str:
     match kind:
-        case inspect.LiteralType(values=values):
-            return "one of " + ", ".join(map(str, values))
         case inspect.BoolType():
             return "true or false"
         case inspect.IntType() | inspect.FloatType():

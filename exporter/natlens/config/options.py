@@ -13,6 +13,7 @@ SIZE = r"(\d+(?:\.\d+)?) ?(B|KiB|MiB|GiB)?"
 SECONDS = Meta(extra={"unit": "s"})
 SECRET = Meta(extra={"secret": True})
 BYTES = Meta(extra={"unit": "bytes"}, extra_json_schema={"type": ["integer", "string"], "pattern": f"^{SIZE}$"})
+PATH = Meta(extra={"unit": "path"})
 NAME = Meta(min_length=1)
 
 
@@ -108,6 +109,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = "auto"
     identity_file: Annotated[
         Annotated[str, NAME] | None,
+        PATH,
         Meta(
             description="File of Kubernetes objects that names addresses. Pod, Service, EndpointSlice and Node as "
             "YAML or JSON; read again when it changes."
@@ -171,6 +173,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = 10.0
     output: Annotated[
         Annotated[str, NAME] | None,
+        PATH,
         Meta(
             description="File that gets every record as OTLP JSON lines. The format of the Collector's file "
             "exporter, so that natlens observe --input can read either."

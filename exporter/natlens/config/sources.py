@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from reprlib import Repr
 from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import unquote
 
@@ -12,12 +13,14 @@ import msgspec
 from msgspec import inspect
 
 from natlens.config.describe import Option, describe
+from natlens.config.file import read_yaml
 from natlens.config.options import SIZE, Options
 from natlens.errors import ConfigError
 
 __all__ = ["Loaded", "load"]
 
 CONFIG = "NATLENS_CONFIG"
+OTHERS = {CONFIG, "NATLENS_CACHE"}  # variables that are no options; the second is where tests keep the Collector
 
 HIDDEN = "a value not shown here"  # headers carry tokens
 
@@ -25,6 +28,10 @@ UNITS = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 # The kubelet puts these into every pod's environment for each Service whose name starts with "natlens".
 KUBELET = re.compile(r"NATLENS_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
+
+# Shown values are bounded: a few lines of YAML aliases can stand for billions.
+SHORT = Repr()
+SHORT.maxstring = SHORT.maxother = SHORT.maxlong = 60
 
 Model = TypeVar("Model", bound=msgspec.Struct)
 
@@ -75,12 +82,12 @@ def _from_environment(environ: Mapping[str, str], options: Mapping[str, Option])
         if option := by_variable.get(variable):
             if text:  # set to nothing means not set, as OpenTelemetry's variables have it
                 yield _Given(option.name, text, variable, True)
-        elif variable.startswith("NATLENS_") and variable != CONFIG and not KUBELET.fullmatch(variable):
+        elif variable.startswith("NATLENS_") and variable not in OTHERS and not KUBELET.fullmatch(variable):
             raise ConfigError(_unknown(variable, text, "variable", by_variable))
 
 
 def _from_file(path: Path, options: Mapping[str, Option]) -> Iterator[_Given]:
-    document, lines = _parse(path)
+    document, lines = read_yaml(path)
     if document is None:
         return
     if not isinstance(document, dict):
@@ -94,49 +101,15 @@ def _from_file(path: Path, options: Mapping[str, Option]) -> Iterator[_Given]:
         yield _Given(key, value, f"{where}: {key}", False)
 
 
-def _parse(path: Path) -> tuple[object, dict[object, int]]:
-    """Return the document and the line of each top-level key."""
-    import yaml  # only who has a file pays for it
-
-    loader = None
-    try:
-        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
-        node = loader.get_single_node()
-        if node is None:
-            return None, {}
-        lines: dict[object, int] = {}
-        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-            if key.value in lines:
-                first = lines[key.value]
-                raise ConfigError(
-                    f"{path}:{key.start_mark.line + 1}: {key.value!r} is there twice, first in line {first}; remove one"
-                )
-            lines[key.value] = key.start_mark.line + 1
-        return loader.construct_document(node), lines
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check --config and the file's mode") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise ConfigError(f"{place}: is not valid YAML ({problem}); write 'option: value' lines") from error
-    finally:
-        if loader is not None:
-            loader.dispose()
-
-
 def _unknown(name: str, value: object, what: str, known: Mapping[str, Option]) -> str:
     close = get_close_matches(name, known, 1, 0.6)
     shown = HIDDEN if close and known[close[0]].secret else f"value {_shown(value)}"
     out = f"did you mean {close[0]}?" if close else "natlens run --help lists all"
-    return f"unknown {what} {name!r} ({shown}); {out}"
+    return f"unknown {what} {_shown(name)} ({shown}); {out}"
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
+    return SHORT.repr(value)
 
 
 def _value(given: _Given, option: Option) -> object:

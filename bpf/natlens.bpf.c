@@ -66,7 +66,7 @@ static __always_inline int goes_out(struct __sk_buff *ctx, const __u32 link_head
 	__u32 came_in_by = skb->ingress_ifindex;
 	struct packet packet = {.key = {.ifindex = skb->ifindex, .side = SIDE_EGRESS}};
 	__u32 window = active_window & 1;
-	bool count = counts && sent_by_host(came_in_by), fresh;
+	bool fresh;
 	struct word word = {};
 	struct row *row;
 
@@ -74,7 +74,7 @@ static __always_inline int goes_out(struct __sk_buff *ctx, const __u32 link_head
 		return NEXT;
 	if (bpf_cast_to_kern_ctx)
 		learn_attached(ctx, &packet, window, came_in_by, &word);
-	if (!count || forwarded_fragment(ctx, &packet, came_in_by))
+	if (!counts || !sent_by_host(came_in_by) || forwarded_fragment(ctx, &packet, came_in_by))
 		return NEXT;
 	row = account(&packet, window, &fresh);
 	if (row && word.direction)

@@ -24,6 +24,10 @@
 
 #define JUMBO 8 /* hop-by-hop header with the jumbo option: put in by BIG TCP, never on the wire */
 
+/* Make the verifier forget what it knows of a value (at run time this adds nothing: active_window is 0 or 1). What follows
+ * is then walked once, not once a protocol and header: five programs take 110,000 steps instead of 800,000. */
+#define FORGET(value) ((value) |= active_window >> 1)
+
 enum next_header {
 	HOP_BY_HOP = 0,
 	PROTO_ICMP = 1,
@@ -257,6 +261,8 @@ static __always_inline bool skip_extensions(struct frame *frame, struct packet *
 	struct ip6_fragment header;
 
 	for (int i = 0; i < EXTENSION_HEADERS; i++) {
+		FORGET(frame->at);
+		FORGET(packet->fragment);
 		switch (next) {
 		case FRAGMENT:
 			if (frame->at + 8 > frame->length || !take_slowly(frame, &header, 8))
@@ -369,6 +375,7 @@ static __always_inline bool parse(struct __sk_buff *ctx, struct packet *packet, 
 		protocol = tag.protocol;
 		frame.network += sizeof(tag);
 	}
+	FORGET(frame.network);
 	frame.length = skb->len - frame.network;
 	if (protocol == bpf_htons(ETH_P_IP))
 		parsed = parse_ip4(&frame, packet);
@@ -376,9 +383,15 @@ static __always_inline bool parse(struct __sk_buff *ctx, struct packet *packet, 
 		parsed = parse_ip6(&frame, packet);
 	else if (protocol == bpf_htons(ETH_P_8021Q) || protocol == bpf_htons(ETH_P_8021AD))
 		COUNT(unparsed_vlan);
-	if (parsed && packet->fragment)
+	if (!parsed)
+		return false;
+	FORGET(packet->fragment);
+	FORGET(packet->tcp_flags);
+	FORGET(packet->key.tuple.proto);
+	FORGET(packet->key.tuple.family);
+	if (packet->fragment)
 		name_fragment(packet);
-	return parsed;
+	return true;
 }
 
 #endif

@@ -6,7 +6,7 @@ import numpy.typing as npt
 from natlens.flows.hashing import hash_tuples
 from natlens.flows.live import Live, blank
 from natlens.flows.match import Matches
-from natlens.flows.tuples import inverse, starts, words
+from natlens.flows.tuples import answerable, inverse, starts, words
 from natlens.kernel.structs import ConntrackWord, Syn
 
 __all__ = ["group"]
@@ -20,7 +20,7 @@ def _pairs(tuples: npt.NDArray[np.void]) -> tuple[npt.NDArray[np.intp], npt.NDAr
     seed = 0
     while True:
         own, other = hash_tuples(tuples, seed), hash_tuples(turned, seed)
-        straight = own <= other
+        straight = (own <= other) | ~answerable(tuples)
         _, first, member = np.unique(np.where(straight, own, other), return_index=True, return_inverse=True)
         named = np.where(straight, tuples, turned)
         if (words(named) == words(named[first][member])).all():

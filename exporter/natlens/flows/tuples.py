@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from natlens.kernel.structs import TUPLE
 
-__all__ = ["ICMP", "ICMP6", "SCTP", "TCP", "TUPLE", "UDP", "address_text", "inverse", "pack_address", "starts", "words"]
+__all__ = ["ICMP", "ICMP6", "SCTP", "TCP", "TUPLE", "UDP", "address_text", "answerable", "inverse", "pack_address", "starts", "words"]
 
 TCP, UDP, SCTP, ICMP, ICMP6 = 6, 17, 132, 1, 58
 
@@ -50,6 +50,14 @@ def inverse(tuples: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
             out["sport"][at] = tuples["sport"][at]
             out["dport"][at] = table[kind >> 8] << 8 | (kind & 0xFF)
     return out
+
+
+def answerable(tuples: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
+    """Tell which tuples have an inverse that packets carry: all but ICMP messages without a reply."""
+    result = np.ones(len(tuples), np.bool_)
+    for protocol, table in ((ICMP, _ICMP_INVERSE), (ICMP6, _ICMP6_INVERSE)):
+        result &= (tuples["proto"] != protocol) | (table[tuples["dport"] >> 8] != 255)
+    return result
 
 
 def starts(tuples: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:

@@ -1,0 +1,74 @@
+"""ctnetlink: the connections that are older than the agent."""
+
+import socket
+from collections.abc import Iterator
+from ipaddress import ip_address
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from natlens.kernel.structs import TranslationSource
+from natlens.kernel.windows import TRANSLATIONS
+
+__all__ = ["dump"]
+
+V4_MAPPED = bytes(10) + b"\xff\xff"
+ICMP = {1: "ICMP", 58: "ICMPV6"}
+WITH_PORTS = (6, 17, 132)
+
+
+def _addresses(message: Any) -> tuple[bytes, bytes, int]:  # noqa: ANN401  # pyroute2 is untyped
+    ip = message.get_attr("CTA_TUPLE_IP")
+    if ip.get_attr("CTA_IP_V4_SRC") is not None:
+        source, destination = (ip_address(ip.get_attr(f"CTA_IP_V4_{end}")).packed for end in ("SRC", "DST"))
+        return V4_MAPPED + source, V4_MAPPED + destination, 4
+    source, destination = (ip_address(ip.get_attr(f"CTA_IP_V6_{end}")).packed for end in ("SRC", "DST"))
+    return source, destination, 6
+
+
+def _ports(protocol: Any) -> tuple[int, int, int]:  # noqa: ANN401  # pyroute2 is untyped
+    """Return sport, dport and protocol number as ``struct tuple`` has them."""
+    number = protocol.get_attr("CTA_PROTO_NUM")
+    if number in ICMP:
+        identifier, kind, code = (
+            protocol.get_attr(f"CTA_PROTO_{ICMP[number]}_{name}") or 0 for name in ("ID", "TYPE", "CODE")
+        )
+        return identifier, kind << 8 | code, number
+    if number in WITH_PORTS:
+        return protocol.get_attr("CTA_PROTO_SRC_PORT"), protocol.get_attr("CTA_PROTO_DST_PORT"), number
+    return 0, 0, number
+
+
+def _tuple(message: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], int, int, int, int, int]:  # noqa: ANN401
+    source, destination, family = _addresses(message)
+    sport, dport, number = _ports(message.get_attr("CTA_TUPLE_PROTO"))
+    return np.frombuffer(source, np.uint8), np.frombuffer(destination, np.uint8), sport, dport, number, family, 0
+
+
+def _entries(conntrack: Any, now_ns: int) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401
+    for message in conntrack.dump():
+        key = (
+            _tuple(message.get_attr("CTA_TUPLE_ORIG")),
+            _tuple(message.get_attr("CTA_TUPLE_REPLY")),
+            message.get_attr("CTA_ZONE") or 0,
+            0,
+        )
+        yield key, (now_ns, now_ns, 0, 0, 0, 0, TranslationSource.DUMP, np.zeros(7, np.uint8))
+
+
+def dump(now_ns: int, limit: int) -> npt.NDArray[np.void]:
+    """Return at most ``limit`` conntrack entries of this network namespace (dtype TRANSLATIONS).
+
+    Untranslated ones too: they tell who initiated. ``now_ns`` (CLOCK_MONOTONIC) becomes their first and last
+    sight. Needs CAP_NET_ADMIN; without the conntrack module loaded there is nothing to dump.
+    """
+    from pyroute2 import NFCTSocket  # noqa: PLC0415  # as in capture: 12 MiB that other commands do not need
+
+    entries: list[tuple[Any, Any]] = []
+    with NFCTSocket(nfgen_family=socket.AF_UNSPEC) as conntrack:
+        for entry in _entries(conntrack, now_ns):
+            entries.append(entry)
+            if len(entries) >= limit:
+                break
+    return np.array(entries, TRANSLATIONS)

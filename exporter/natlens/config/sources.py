@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from reprlib import Repr
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 from urllib.parse import unquote
 
 import msgspec
@@ -50,11 +50,15 @@ class _Given(NamedTuple):
     as_text: bool
 
 
-def load(
-    flags: Mapping[str, object],
-    environ: Mapping[str, str],
-    model: type[Model] = Options,  # type: ignore[assignment]  # tests bring models of their own
-) -> Loaded[Model]:
+@overload
+def load(flags: Mapping[str, object], environ: Mapping[str, str]) -> Loaded[Options]: ...
+
+
+@overload
+def load(flags: Mapping[str, object], environ: Mapping[str, str], model: type[Model]) -> Loaded[Model]: ...
+
+
+def load(flags: Mapping[str, object], environ: Mapping[str, str], model: type[msgspec.Struct] = Options) -> Loaded[Any]:
     """Join all sources to effective options.
 
     ``flags`` maps field names (and ``config``: the file's path) to what the command line said: text

@@ -1,0 +1,180 @@
+"""The whole program: capture → join → names → records → outlets, once an interval, until it is told to stop."""
+
+import logging
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+
+from natlens.config import Options
+from natlens.delivery.file import FileOutlet
+from natlens.delivery.outlet import Outlet
+from natlens.delivery.settings import read_settings
+from natlens.flows.join import Carry, join
+from natlens.flows.report import Limits
+from natlens.health import Health
+from natlens.identity.endpoint import Identity
+from natlens.identity.naming import Anonymous, name_ends
+from natlens.kernel import conntrack
+from natlens.kernel.capture import Capture
+from natlens.kernel.windows import Window
+from natlens.otlp.batch import Batch
+from natlens.otlp.record import encode
+from natlens.otlp.resource import Observer, resource
+
+__all__ = ["Pipeline", "run"]
+
+log = logging.getLogger(__name__)
+
+SECOND = 1_000_000_000
+
+
+class Names(Identity, Protocol):
+    """An identity source that can be brought up to date once an interval."""
+
+    def refresh(self) -> bool:
+        """Read anew what changed."""
+        ...
+
+
+def limits(options: Options) -> Limits:
+    """Return the join's limits, in ns."""
+    return Limits(
+        idle_ns=int(options.idle_timeout * SECOND),
+        tcp_idle_ns=int(options.tcp_idle_timeout * SECOND),
+        settle_ns=int(options.settle * SECOND),
+        max_connections=options.max_connections,
+    )
+
+
+class Pipeline:
+    """One agent. Its concurrent tasks: this loop, and one thread in each sending outlet."""
+
+    def __init__(
+        self, options: Options, capture: Capture, names: Names, outlets: Sequence[Outlet], health: Health
+    ) -> None:
+        self._options, self._capture, self._names = options, capture, names
+        self._outlets, self._health = outlets, health
+        self._limits = limits(options)
+        self._carry = Carry()
+        self._resource = resource(Observer.here(node_name=options.node_name, cluster_name=options.cluster_name))
+        self._waker, self._awake = socket.socketpair()
+        self._waker.setblocking(False)
+
+    def stop(self) -> None:
+        """Make :meth:`run` flush and return; may be called from a signal handler or another thread."""
+        self._waker.send(b"\0")
+
+    def run(self) -> None:
+        """Attach, then report every interval until :meth:`stop`; the last window is flushed."""
+        self._capture.refresh()
+        self._known = conntrack.dump(time.monotonic_ns(), self._options.max_connections)
+        log.info(
+            "capturing on %d interfaces by %s, reporting every %g s",
+            self._health.snapshot().get("interfaces_covered", 0),
+            self._capture.attached_by,
+            self._options.interval,
+        )
+        due = time.monotonic() + self._options.interval
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(self._awake, selectors.EVENT_READ)
+            waiting.register(self._capture.bell, selectors.EVENT_READ)
+            while True:
+                ready = {key.fileobj for key, _ in waiting.select(max(due - time.monotonic(), 0))}
+                if self._awake in ready:
+                    break
+                if self._capture.bell in ready:
+                    self._capture.refresh()
+                if time.monotonic() >= due:
+                    self.report()
+                    due = max(due + self._options.interval, time.monotonic())
+        self._finish()
+
+    def report(self, *, flush: bool = False) -> None:
+        """Close the window and hand its records to the outlets; ``flush`` ends every connection."""
+        window = self._window()
+        joined = join(window, self._carry, self._limits, flush=flush)
+        self._carry = joined.carry
+        self._health.add("octets_ambiguous", joined.ambiguous_octets)
+        self._health.set("connections_live", len(joined.carry.live))
+        self._names.refresh()
+        source, destination, source_nat, destination_nat = name_ends(joined.connections, self._names)
+        batch = Batch(
+            connections=joined.connections,
+            source=source,
+            destination=destination,
+            source_nat=source_nat,
+            destination_nat=destination_nat,
+            interface_names=self._capture.names,
+            interval_end_ns=window.end_ns + window.unix_offset_ns,
+            observed_ns=time.time_ns(),
+        )
+        for part in batch.parts():
+            request = encode(part, self._resource)
+            for outlet in self._outlets:
+                outlet.send(request)
+
+    def _window(self) -> Window:
+        window = self._capture.take()
+        if len(self._known):  # older than the agent: once, with the first window
+            window = replace(window, translations=np.concatenate([self._known, window.translations]))
+            self._known = self._known[:0]
+        return window
+
+    def _finish(self) -> None:
+        """Let go of the interfaces, report what was seen until then, deliver within the grace period."""
+        deadline = time.monotonic() + self._options.shutdown_grace
+        self._capture.detach()
+        self.report(flush=True)
+        for outlet in self._outlets:
+            outlet.flush(deadline)
+
+
+def _open_outlets(options: Options, health: Health, shown: Outlet | None, stack: ExitStack) -> list[Outlet]:
+    """Open what records go to; an unusable one is an error before anything is attached."""
+    outlets: list[Outlet] = [shown] if shown else []
+    if options.output:
+        outlets.append(FileOutlet(options.output, health))
+    settings = read_settings(os.environ, endpoint=options.endpoint, headers=options.headers, timeout_s=options.timeout)
+    if settings and not shown:
+        from natlens.delivery.grpc import GrpcClient  # noqa: PLC0415  # 15 MiB that a terminal does not need
+        from natlens.delivery.sender import Sender  # noqa: PLC0415
+
+        outlets.append(Sender(GrpcClient(settings), health, queue_bytes=options.queue_bytes))
+    for outlet in outlets:
+        stack.callback(outlet.close)
+    return outlets
+
+
+def _open_names(options: Options, health: Health) -> Names:
+    if options.identity_file is None:
+        return Anonymous()
+    from natlens.identity.static import StaticFile  # noqa: PLC0415  # YAML
+
+    return StaticFile(options.identity_file, health)
+
+
+def run(options: Options, shown: Outlet | None = None) -> int:
+    """Run the agent until SIGTERM or SIGINT; returns the exit status.
+
+    ``shown`` takes the records in place of the network. Raises NatlensError before anything is attached.
+    """
+    health = Health()
+    with ExitStack() as stack:
+        names = _open_names(options, health)
+        outlets = _open_outlets(options, health, shown, stack)
+        capture = Capture(options, health)
+        stack.callback(capture.close)
+        pipeline = Pipeline(options, capture, names, outlets, health)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            stack.callback(signal.signal, number, signal.signal(number, lambda *_: pipeline.stop()))
+        pipeline.run()
+    log.info("stopped: %s", ", ".join(f"{k}={v:g}" for k, v in health.snapshot().items() if k.startswith("records_")))
+    return 0

@@ -2,7 +2,6 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
 from natlens.config import Options
 from natlens.errors import KernelError
@@ -10,6 +9,7 @@ from natlens.health import Health
 from natlens.kernel import attach, libbpf
 from natlens.kernel.coverage import Plan, plan
 from natlens.kernel.links import Bell, list_links
+from natlens.kernel.netlink import route_socket
 from natlens.kernel.probe import require
 from natlens.kernel.windows import Window, Windows
 
@@ -26,8 +26,6 @@ class Capture:
     def __init__(self, options: Options, health: Health) -> None:
         """Probe and load; nothing is attached yet. Raises KernelError and its kin."""
         require()
-        from pyroute2 import IPRoute  # noqa: PLC0415  # 12 MiB that `--help` and `observe --input` do not need
-
         self._options, self._health = options, health
         self._object = libbpf.Object(OBJECT)
         for index in (0, 1):
@@ -37,7 +35,7 @@ class Capture:
         self._object.load()
         self._windows = Windows(self._object)
         self._counted_fd = self._object.map_fd("counted_interfaces")
-        self._route: Any = IPRoute()
+        self._route = route_socket()
         self._attachment = attach.choose(options.attach, self._object.program_fd("ingress_l2"), self._route)
         self._plans: dict[int, Plan] = {}
         self._seen: dict[str, int] = {}

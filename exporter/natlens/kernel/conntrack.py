@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from natlens.kernel.netlink import conntrack_socket
 from natlens.kernel.structs import TranslationSource
 from natlens.kernel.windows import TRANSLATIONS
 
@@ -63,10 +64,8 @@ def dump(now_ns: int, limit: int) -> npt.NDArray[np.void]:
     Untranslated ones too: they tell who initiated. ``now_ns`` (CLOCK_MONOTONIC) becomes their first and last
     sight. Needs CAP_NET_ADMIN; without the conntrack module loaded there is nothing to dump.
     """
-    from pyroute2 import NFCTSocket  # noqa: PLC0415  # as in capture: 12 MiB that other commands do not need
-
     entries: list[tuple[Any, Any]] = []
-    with NFCTSocket(nfgen_family=socket.AF_UNSPEC) as conntrack:
+    with conntrack_socket(socket.AF_UNSPEC) as conntrack:
         for entry in _entries(conntrack, now_ns):
             entries.append(entry)
             if len(entries) >= limit:

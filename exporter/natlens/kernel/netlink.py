@@ -1,0 +1,42 @@
+"""The two parts of pyroute2 that natlens uses, without the rest.
+
+``import pyroute2`` imports every protocol it speaks: 12 MiB that a node agent would carry for life; rtnetlink
+and ctnetlink are 6 MiB. So its package is stood in for while these are imported, and is itself again afterwards.
+"""
+
+import sys
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+from natlens.errors import MissingFeature
+
+__all__ = ["conntrack_socket", "route_socket"]
+
+
+@cache
+def _part(module: str) -> ModuleType:
+    if "pyroute2" in sys.modules:
+        return import_module(module)
+    spec = find_spec("pyroute2")
+    if spec is None or spec.submodule_search_locations is None:
+        raise MissingFeature("the Python package pyroute2 is not installed: pip install natlens brings it")
+    stand_in = ModuleType("pyroute2")
+    stand_in.__path__ = list(spec.submodule_search_locations)
+    sys.modules["pyroute2"] = stand_in
+    try:
+        return import_module(module)
+    finally:
+        del sys.modules["pyroute2"]
+
+
+def route_socket() -> Any:  # noqa: ANN401  # pyroute2 is untyped
+    """Return an rtnetlink socket (pyroute2 ``IPRoute``) of the calling thread's network namespace."""
+    return _part("pyroute2.iproute.linux").IPRoute()
+
+
+def conntrack_socket(family: int) -> Any:  # noqa: ANN401
+    """Return a ctnetlink socket (pyroute2 ``NFCTSocket``) of the calling thread's network namespace."""
+    return _part("pyroute2.netlink.nfnetlink.nfctsocket").NFCTSocket(nfgen_family=family)

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 import msgspec
 from msgspec import inspect
 
-from natlens.config.options import Options
+from natlens.config.options import SIZE, Options
 
 __all__ = ["Option", "amount", "describe", "schema"]
 
@@ -110,4 +110,9 @@ def amount(value: float, unit: str = "") -> str:
 
 def schema(model: type[msgspec.Struct] = Options) -> dict[str, Any]:
     """Return the JSON schema of the file; unknown keys are not allowed."""
-    return msgspec.json.schema(model)
+    found = msgspec.json.schema(model)
+    properties = found["$defs"][model.__name__]["properties"]
+    for option in describe(model):
+        if option.unit == "bytes":  # msgspec knows the number only
+            properties[option.name] |= {"type": ["integer", "string"], "pattern": f"^{SIZE}$"}
+    return found

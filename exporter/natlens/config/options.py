@@ -12,7 +12,7 @@ SIZE = r"(\d+(?:\.\d+)?) ?(B|KiB|MiB|GiB)?"
 
 SECONDS = Meta(extra={"unit": "s"})
 SECRET = Meta(extra={"secret": True})
-BYTES = Meta(extra={"unit": "bytes"}, extra_json_schema={"type": ["integer", "string"], "pattern": f"^{SIZE}$"})
+BYTES = Meta(extra={"unit": "bytes"})
 PATH = Meta(extra={"unit": "path"})
 NAME = Meta(min_length=1)
 

@@ -126,7 +126,7 @@ TABLE = (
 )
 WIDE = (
     *TABLE,
-    Column("SOURCE ADDRESS", 21, _addresses("source")),
+    Column("SOURCE ADDRESS", 38, _addresses("source")),
     Column("DESTINATION ADDRESS", 40, _addresses("destination")),
     Column("NAT", 9, _attribute("nat.kind")),
     Column("INTERFACE", 15, _attribute("network.interface.name")),

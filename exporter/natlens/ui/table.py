@@ -1,5 +1,7 @@
 """Rows to a stream: coloured and fitted on a terminal, plain aligned columns in a pipe or file."""
 
+import os
+import shutil
 from collections.abc import Iterable
 from typing import Protocol, TextIO
 
@@ -8,6 +10,7 @@ from natlens.ui.rows import COLUMNS, Column, json_line, row
 
 __all__ = ["Printer", "printer"]
 
+FIXED = 16  # columns up to this width do not shrink
 STYLES = {"new": "green", "closed": "dim", "reset": "red", "unanswered": "yellow"}
 
 
@@ -23,7 +26,15 @@ def printer(style: str, stream: TextIO) -> Printer:
     """Return what prints in the given format (``table``, ``wide`` or ``json``)."""
     if style == "json":
         return JsonLines(stream)
-    return Terminal(COLUMNS[style], stream) if stream.isatty() else Plain(COLUMNS[style], stream)
+    columns = COLUMNS[style]
+    return Terminal(columns, stream) if stream.isatty() and _fits(columns, stream) else Plain(columns, stream)
+
+
+def _fits(columns: tuple[Column, ...], stream: TextIO) -> bool:
+    """Tell whether a terminal has room for half of each long cell; narrower ones wrap plain lines better."""
+    needed = sum(column.width if column.width <= FIXED else column.width // 2 for column in columns)
+    able = (stream.encoding or "").lower().replace("-", "") == "utf8" and os.environ.get("TERM") != "dumb"
+    return able and shutil.get_terminal_size((80, 24)).columns >= needed + 2 * (len(columns) - 1)
 
 
 class JsonLines:
@@ -86,7 +97,7 @@ class Terminal:
             return
         table = Table(box=None, show_header=not self._begun, expand=True, pad_edge=False, header_style="bold")
         for column in self._columns:
-            fixed = column.width <= 10  # the rest share what is left, in proportion to what they need
+            fixed = column.width <= FIXED  # the rest share what is left, in proportion to what they need
             table.add_column(
                 column.title,
                 width=column.width if fixed else None,

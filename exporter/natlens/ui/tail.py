@@ -39,14 +39,17 @@ def _whole(file: IO[bytes]) -> Iterator[str]:
 
 
 def _follow(path: Path, file: IO[bytes]) -> Iterator[str]:
-    while True:
-        yield from _complete_lines(file)
-        if (newer := _replacement(path, file)) is not None:
-            yield from _complete_lines(file)  # what was written before the file was moved away
-            file.close()
-            file = newer
-        else:
-            time.sleep(POLL_S)
+    try:
+        while True:
+            yield from _complete_lines(file)
+            if (newer := _replacement(path, file)) is not None:
+                yield from _complete_lines(file)  # what was written before the file was moved away
+                file.close()
+                file = newer
+            else:
+                time.sleep(POLL_S)
+    finally:
+        file.close()
 
 
 def _complete_lines(file: IO[bytes]) -> Iterator[str]:

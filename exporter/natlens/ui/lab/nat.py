@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from natlens.ui.lab.node import Node
 
-__all__ = ["Nat", "NftablesNat", "IptablesNat"]
+__all__ = ["IptablesNat", "Nat", "NftablesNat"]
 
 PODS, PODS6 = "10.244.0.0/16", "fd00:244::/32"
 MARK = "0x4000"  # kube-proxy's "masquerade this"
@@ -56,6 +56,11 @@ class NftablesNat:
         for family, pods in (("ip", PODS), ("ip6", PODS6)):
             self.load(f"add rule {family} lab post {family} saddr {pods} oifname {device} masquerade")
 
+    def redirect(self, address: str, protocol: str, port: int, to: int) -> None:
+        """Let what pods send to ``address:port`` end at the node's own port ``to``."""
+        family = "ip6" if ":" in address else "ip"
+        self.load(f"add rule {family} lab pre {family} daddr {address} {protocol} dport {port} redirect to :{to}")
+
     def hairpin(self, address: str) -> None:
         """Hide a pod from itself when it calls its own Service."""
         family = "ip6" if ":" in address else "ip"
@@ -93,6 +98,11 @@ class IptablesNat:
         """As :meth:`NftablesNat.masquerade`."""
         for family, pods in (("ip", PODS), ("ip6", PODS6)):
             self._rule(family, f"POSTROUTING -s {pods} -o {device} -j MASQUERADE")
+
+    def redirect(self, address: str, protocol: str, port: int, to: int) -> None:
+        """As :meth:`NftablesNat.redirect`."""
+        rule = f"PREROUTING -d {address} -p {protocol} --dport {port} -j REDIRECT --to-ports {to}"
+        self._rule("ip6" if ":" in address else "ip", rule)
 
     def hairpin(self, address: str) -> None:
         """As :meth:`NftablesNat.hairpin`."""

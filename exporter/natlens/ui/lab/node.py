@@ -23,6 +23,8 @@ class Pod:
     ip: str
     ip6: str
     device: str  # the node's end of its veth
+    gateway: str  # the node's addresses on it
+    gateway6: str
 
 
 class Node:
@@ -75,7 +77,7 @@ class Node:
             route add default via {near}
             route add default via {near6}
         """)
-        return Pod(name, namespace, far, far6, device)
+        return Pod(name, namespace, far, far6, device, near, near6)
 
     def make_namespace(self, name: str) -> Namespace:
         """Make one more namespace that goes with the node."""

@@ -1,0 +1,146 @@
+"""An independent count of the wire: what AF_PACKET sees on interfaces, by directed tuple.
+
+It shares nothing with the programs in ``bpf/``: the demo and the tests hold their figures against it. Octets are those
+of the IP packet (no link header, no padding), of every segment where a device hands over several as one.
+"""
+
+import selectors
+import socket
+import struct
+import threading
+import time
+from typing import NamedTuple
+
+from natlens.errors import KernelError
+from natlens.ui.lab.namespaces import Namespace
+from natlens.ui.lab.packets import Directed, Ports, read_packet
+
+__all__ = ["Count", "Wire"]
+
+SOL_PACKET, PACKET_STATISTICS, PACKET_VNET_HDR = 263, 6, 15
+SO_RCVBUFFORCE = 33
+ETH_P_ALL = 3
+BUFFER = 64 << 20  # of the kernel's, per interface; only what waits takes memory
+HEADERS = 512  # bytes of a packet that are looked at
+LOOPBACK, ETHERNET = 772, 1
+VNET_HEADER = struct.Struct("=BBHHHH")  # flags, GSO type, header length, GSO size, checksum start and offset
+TICK_S = 0.005
+
+
+class Count(NamedTuple):
+    """Octets and packets."""
+
+    octets: int = 0
+    packets: int = 0
+
+
+class _Tap:
+    """One interface."""
+
+    def __init__(self, namespace: Namespace, device: str) -> None:
+        with namespace.enter():
+            self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+            self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
+            self.socket.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+            self.socket.bind((device, ETH_P_ALL))  # nothing is received before
+        self.counts: dict[Directed, Count] = {}
+        self._fragments: Ports = {}
+        self._buffer = bytearray(HEADERS)
+
+    def read(self) -> bool:
+        """Count one packet; False where none waits."""
+        try:
+            length, address = self.socket.recvfrom_into(self._buffer, 0, socket.MSG_TRUNC)
+        except BlockingIOError:
+            return False
+        _, protocol, kind, hardware, *_ = address
+        if hardware == LOOPBACK and kind == socket.PACKET_OUTGOING:  # every packet passes lo twice
+            return True
+        start = VNET_HEADER.size + (14 if hardware in (ETHERNET, LOOPBACK) else 0)
+        gso_size = VNET_HEADER.unpack_from(self._buffer)[3]
+        found = read_packet(
+            protocol, bytes(self._buffer[start : min(length, HEADERS)]), length - start, gso_size, self._fragments
+        )
+        if found:
+            directed, octets, packets = found
+            before = self.counts.get(directed, Count())
+            self.counts[directed] = Count(before.octets + octets, before.packets + packets)
+        return True
+
+    def lost(self) -> int:
+        """Return how many packets the kernel could not hand over since the last call."""
+        _, dropped = struct.unpack("II", self.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
+        return int(dropped)
+
+
+class Wire:
+    """Counts on any number of interfaces, from :meth:`tap` to :meth:`close`.
+
+    One thread reads them all: several would take turns in the interpreter anyway.
+    """
+
+    def __init__(self) -> None:
+        self._taps: dict[str, _Tap] = {}
+        self._selector = selectors.DefaultSelector()
+        self._stop = False
+        self._heard = time.monotonic()  # when the last packet was read
+        self._empty = 0.0  # when no tap had one waiting
+        self._thread = threading.Thread(target=self._read, name="wire", daemon=True)
+        self._thread.start()
+
+    def tap(self, name: str, namespace: Namespace, device: str = "eth0") -> None:
+        """Count what passes ``device`` from now on, under ``name``."""
+        self._taps[name] = tap = _Tap(namespace, device)
+        self._selector.register(tap.socket, selectors.EVENT_READ, tap)
+
+    def _read(self) -> None:
+        while True:
+            stopping = self._stop
+            ready = self._selector.select(TICK_S)
+            now = time.monotonic()
+            for key, _ in ready:
+                while key.data.read():
+                    self._heard = now
+            if not ready:
+                self._empty = now
+                if stopping:
+                    return
+
+    def settle(self, quiet: float = 0.06, timeout: float = 10.0) -> None:
+        """Return when nothing has passed for ``quiet`` seconds and everything has been counted."""
+        begin = time.monotonic()
+        while self._empty - max(self._heard, begin) < quiet:
+            if time.monotonic() > begin + timeout:
+                raise KernelError(f"the wire does not fall silent within {timeout} s")
+            time.sleep(TICK_S)
+
+    def counts(self, name: str) -> dict[Directed, Count]:
+        """Return what has passed so far, by directed tuple; see :meth:`settle`."""
+        return dict(self._taps[name].counts)
+
+    def clear(self) -> None:
+        """Begin anew with every count at zero; call it when the wire is silent."""
+        self.verify()
+        for tap in self._taps.values():
+            tap.counts.clear()
+
+    def names(self) -> list[str]:
+        """Return the names of the taps."""
+        return list(self._taps)
+
+    def verify(self) -> None:
+        """Raise KernelError if a packet passed that could not be counted."""
+        lost = {name: count for name, tap in self._taps.items() if (count := tap.lost())}
+        if lost:
+            raise KernelError(f"the wire count lost packets: {lost}")
+
+    def close(self) -> None:
+        """Count what still waits, then stop; raises as :meth:`verify`."""
+        self._stop = True
+        self._thread.join()
+        try:
+            self.verify()
+        finally:
+            for tap in self._taps.values():
+                tap.socket.close()
+            self._selector.close()

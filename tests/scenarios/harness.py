@@ -1,0 +1,302 @@
+"""A scenario: a node, a capture on it, taps on its wires; and the check that the records tell exactly what passed.
+
+The check is one comparison: every expected flow names the taps that saw it, and the counts of *all* tuples on *all*
+taps must be those that the records have. So a record too many, a packet too many or an octet too few fails.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from natlens.config import Options
+from natlens.flows.connection import EndReason, Nat, State
+from natlens.flows.join import Carry, join
+from natlens.flows.report import Limits
+from natlens.flows.tuples import address_text
+from natlens.health import Health
+from natlens.kernel.capture import Capture
+from natlens.kernel.windows import Window
+from natlens.ui.lab.nat import IptablesNat, NftablesNat
+from natlens.ui.lab.nat import Nat as NatRules
+from natlens.ui.lab.node import Node, Pod
+from natlens.ui.lab.packets import ICMP6, Directed
+from natlens.ui.lab.wire import Count, Wire
+from tests.scenarios import conntrack
+
+__all__ = ["ANY", "CLOSED", "ENDED", "GOES_ON", "Directed", "Flow", "Lab", "Nat", "Record", "Setup", "State"]
+
+ANY = -1  # a port that the kernel chose
+QUIET_S = 0.08
+SECOND = 10**9
+LIMITS = Limits(idle_ns=30 * SECOND, tcp_idle_ns=600 * SECOND, settle_ns=SECOND // 20, max_connections=10**6)
+MULTICAST_LISTENER = {130, 131, 132, 143}
+NEIGHBOUR = set(range(133, 138))
+LOSS = "dropped_", "unparsed_", "windows_missing"
+
+ENDED, GOES_ON, FORCED = EndReason.END_OF_FLOW_DETECTED, EndReason.ACTIVE_TIMEOUT, EndReason.FORCED_END
+CLOSED = State.CLOSED
+Wires = dict[str, dict[Directed, Count]]
+
+
+class Setup(NamedTuple):
+    """How natlens is attached on a scenario's node, and how that translates."""
+
+    attach: Literal["auto", "tcx", "clsact"] = "auto"
+    nat: Literal["nftables", "iptables"] = "nftables"
+
+    def __str__(self) -> str:
+        return f"{self.attach}-{self.nat}"
+
+
+DEFAULT = Setup()
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record, readable."""
+
+    original: Directed
+    translated: Directed
+    nat: Nat
+    zone: int
+    forward: Count
+    reverse: Count
+    forward_total: Count
+    reverse_total: Count
+    state: State
+    end_reason: EndReason
+    sequence: int
+    start_ns: int
+    end_ns: int
+    flow_id: bytes
+    device: str
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A connection as it must be recorded; ``dialled`` and ``answered`` are the taps before and after NAT.
+
+    A tap may also see it by other names (``also``: a masqueraded address behind another hop).
+    """
+
+    original: Directed
+    translated: Directed | None = None
+    nat: Nat = Nat.NONE
+    dialled: str = ""
+    answered: str = ""
+    zone: int = 0
+    state: State = State.CLOSED
+    end: EndReason = ENDED
+    tracked: bool = True  # conntrack has an entry whose accounting must be the record's too
+
+    def matches(self, record: Record) -> bool:
+        wanted = self.translated or self.original
+        known = record.translated._replace(sport=ANY) if wanted.sport == ANY else record.translated
+        return record.original == self.original and known == wanted
+
+
+def _directed(one: np.void) -> Directed:
+    family = int(one["family"])
+    src, dst = (address_text(bytes(one[end]), family) for end in ("src", "dst"))
+    return Directed(src, int(one["sport"]), dst, int(one["dport"]), int(one["proto"]))
+
+
+def _count(row: np.void, name: str, suffix: str = "") -> Count:
+    return Count(int(row[f"{name}_octets{suffix}"]), int(row[f"{name}_packets{suffix}"]))
+
+
+def _record(row: np.void, devices: dict[int, str]) -> Record:
+    return Record(
+        original=_directed(row["original"]),
+        translated=_directed(row["translated"]),
+        nat=Nat(int(row["nat"])),
+        zone=int(row["zone"]),
+        forward=_count(row, "forward"),
+        reverse=_count(row, "reverse"),
+        forward_total=_count(row, "forward", "_total"),
+        reverse_total=_count(row, "reverse", "_total"),
+        state=State(int(row["state"])),
+        end_reason=EndReason(int(row["end_reason"])),
+        sequence=int(row["sequence"]),
+        start_ns=int(row["start_ns"]),
+        end_ns=int(row["end_ns"]),
+        flow_id=row["flow_id"].tobytes(),
+        device=devices[int(row["ifindex"])],
+    )
+
+
+def chatter(one: Directed) -> bool:
+    """Tell IPv6 neighbour discovery and multicast listener reports: they come when they want."""
+    return one.proto == ICMP6 and one.dport >> 8 in NEIGHBOUR | MULTICAST_LISTENER
+
+
+class Lab:
+    """A node under capture."""
+
+    def __init__(
+        self, setup: Setup = DEFAULT, *, offloads: bool = False, exclude_interfaces: Sequence[str] = ()
+    ) -> None:
+        self.node = Node(offloads=offloads)
+        self.namespace = self.node.namespace
+        self.health = Health()
+        self.wire = Wire()
+        self._nat = IptablesNat if setup.nat == "iptables" else NftablesNat
+        self._options = Options(attach=setup.attach, exclude_interfaces=list(exclude_interfaces))
+        self.wire.tap("outside", self.node.outside.namespace)
+        self.wire.tap("lo", self.namespace, "lo")
+        self.pods: dict[str, Pod] = {"outside": self.node.outside}
+        self.capture: Capture | None = None
+        self.records: list[Record] = []
+        self.carry = Carry()
+        self.ambiguous = 0
+        self.nat: NatRules = self._nat(self.node)
+
+    def pod(self, name: str) -> Pod:
+        """Return a pod with a tap of its name; made on first use."""
+        if name not in self.pods:
+            self.pods[name] = pod = self.node.pod(name)
+            self.wire.tap(name, pod.namespace)
+            if self.capture:
+                self.refresh()
+        return self.pods[name]
+
+    def start(self) -> None:
+        """Load and attach."""
+        with self.namespace.enter():
+            self.capture = Capture(self._options, self.health)
+            self.capture.refresh()
+
+    def refresh(self) -> None:
+        assert self.capture
+        with self.namespace.enter():
+            self.capture.refresh()
+
+    def stop(self) -> None:
+        """End the capture as an agent does."""
+        if self.capture:
+            with self.namespace.enter():
+                self.capture.close()
+            self.capture = None
+
+    def begin(self) -> None:
+        """Forget everything: rules, conntrack, counts. Traffic comes after this."""
+        self.namespace.run("nft", "flush", "ruleset")
+        self.nat = self._nat(self.node)
+        self.namespace.run("conntrack", "-F")
+        if self.capture is None:
+            self.start()
+        self.wire.settle(QUIET_S / 2)
+        self.wire.clear()
+        self._take()
+        self.health.__init__()  # type: ignore[misc]
+        self.records, self.carry, self.ambiguous = [], Carry(), 0
+
+    def _take(self) -> Window:
+        assert self.capture
+        with self.namespace.enter():
+            return self.capture.take()
+
+    def window(self, *, flush: bool = False, settle: bool = True) -> list[Record]:
+        """Close a window when the wire is silent; returns its records, neighbour discovery left out."""
+        if settle:
+            self.wire.settle(QUIET_S)
+        window = self._take()
+        joined = join(window, self.carry, LIMITS, flush=flush)
+        self.carry = joined.carry
+        self.ambiguous += joined.ambiguous_octets
+        assert self.capture
+        records = [_record(row, self.capture.names) for row in joined.connections]
+        records = [record for record in records if not chatter(record.original)]
+        self.records += records
+        return records
+
+    def last(self) -> list[Record]:
+        """Return the last record of every connection."""
+        return list({record.flow_id: record for record in self.records}.values())
+
+    def lost(self) -> dict[str, float]:
+        """Return the kernel's loss counters that are not 0."""
+        return {
+            name: value
+            for name, value in self.health.snapshot().items()
+            if name.removeprefix("kernel_").startswith(LOSS) and value
+        }
+
+    def check(self, *flows: Flow) -> None:
+        """Take a window, then hold the records against ``flows``, their counts against the wires, losses against 0."""
+        self.window()
+        assert self.lost() == {}
+        records = _assign(self.last(), flows)
+        assert self.ambiguous == 0
+        expected: Wires = {name: {} for name in self.wire.names()}
+        for flow, record in records:
+            assert record.nat == flow.nat, record
+            assert record.zone == flow.zone, record
+            assert (record.state, record.end_reason) == (flow.state, flow.end), record
+            _place(expected, flow, record)
+        assert self.wires() == {name: counts for name, counts in expected.items() if counts}
+        deltas = sum(record.forward.octets + record.reverse.octets for record in self.records)
+        assert deltas == sum(record.forward_total.octets + record.reverse_total.octets for _, record in records)
+        self._check_accounting(records)
+
+    def wires(self) -> Wires:
+        """Return what the taps counted, neighbour discovery left out."""
+        self.wire.verify()
+        counts = {
+            name: {one: count for one, count in self.wire.counts(name).items() if not chatter(one)}
+            for name in self.wire.names()
+        }
+        return {name: seen for name, seen in counts.items() if seen}
+
+    def _check_accounting(self, records: list[tuple[Flow, Record]]) -> None:
+        tracked = {
+            (entry.original, entry.reply.turned(), entry.zone): (entry.forward, entry.reverse)
+            for entry in conntrack.entries(self.namespace)
+        }
+        for flow, record in records:
+            if flow.tracked:
+                counts = tracked[record.original, record.translated, flow.zone]
+                assert counts == (record.forward_total, record.reverse_total), record
+
+    def close(self) -> None:
+        """Remove everything."""
+        try:
+            self.stop()
+        finally:
+            try:
+                self.wire.close()
+            finally:
+                self.node.close()
+
+    def __enter__(self) -> "Lab":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _assign(records: list[Record], flows: tuple[Flow, ...]) -> list[tuple[Flow, Record]]:
+    """Pair every flow with its one record; fails where one is missing or left over."""
+    left = list(records)
+    pairs = []
+    for flow in flows:
+        fitting = [record for record in left if flow.matches(record)]
+        assert len(fitting) == 1, f"{len(fitting)} records for {flow} in {records}"
+        left.remove(fitting[0])
+        pairs.append((flow, fitting[0]))
+    assert left == [], "records that nobody expects"
+    return pairs
+
+
+def _place(expected: Wires, flow: Flow, record: Record) -> None:
+    """Put the record's counts where its taps must have seen them."""
+    seen = {(flow.dialled, record.original), (flow.answered, record.translated)}
+    for tap, tuple_ in seen:
+        if tap:
+            counts = expected[tap]
+            assert tuple_ not in counts, "two flows by one name on one wire: check them by hand"
+            counts[tuple_] = record.forward_total
+            if record.reverse_total.packets:
+                counts[tuple_.turned()] = record.reverse_total

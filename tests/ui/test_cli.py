@@ -104,7 +104,7 @@ def test_mistake_is_one_line_and_status_2(
 
 @pytest.mark.usefixtures("pipeline")
 def test_error_of_the_pipeline_is_one_line_and_its_status(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def run(*_: object) -> None:
         raise MissingCapability("CAP_BPF is missing; run as root")
@@ -114,6 +114,11 @@ def test_error_of_the_pipeline_is_one_line_and_its_status(
     assert capsys.readouterr().err == "natlens: CAP_BPF is missing; run as root\n"
     assert main(["run", "--debug"]) == 1
     assert capsys.readouterr().err.startswith("Traceback")
+    (tmp_path / "f").write_text("debug: true")
+    assert main(["run", "--config", str(tmp_path / "f")]) == 1
+    assert capsys.readouterr().err.startswith("Traceback")
+    assert main(["run", "--config", str(tmp_path / "f"), "--no-debug"]) == 1
+    assert capsys.readouterr().err == "natlens: CAP_BPF is missing; run as root\n"
 
 
 def test_run_prints_without_an_endpoint_and_sends_with_one(

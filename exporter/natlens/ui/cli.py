@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,13 +25,21 @@ INTERRUPTED = 130  # as a shell has it for SIGINT
 USAGE = "%(prog)s [option …]"
 
 
+@dataclass
+class Debug:
+    """Whether errors show a traceback: the flag and the variable say so before the options are known."""
+
+    on: bool
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``natlens`` with the given arguments (default: the process's own); return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = Debug("--debug" in arguments or os.environ.get("NATLENS_DEBUG", "").lower() in {"1", "true"})
     try:
-        return _dispatch(arguments)
+        return _dispatch(arguments, debug)
     except NatlensError as error:
-        if "--debug" in arguments or os.environ.get("NATLENS_DEBUG", "").lower() in {"1", "true"}:
+        if debug.on:
             traceback.print_exc()
         sys.stderr.write(f"natlens: {error}\n")
         return error.exit_status
@@ -43,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _dispatch(arguments: list[str]) -> int:
+def _dispatch(arguments: list[str], debug: Debug) -> int:
     parser, commands = _parsers()
     parsed, extra = parser.parse_known_args(arguments)
     if parsed.command is None:
@@ -53,6 +62,7 @@ def _dispatch(arguments: list[str]) -> int:
         return _program(parsed.command, extra)
     refuse_unknown(commands[parsed.command], extra)
     loaded = load(given_flags(parsed), os.environ)
+    debug.on = loaded.options.debug
     if parsed.print_config:
         sys.stdout.write(effective(loaded))
         return 0

@@ -1,18 +1,78 @@
+# Every command of the README. Each works from a bare machine: what is missing is installed first.
+
 PYTHON := .venv/bin/python
 OBJECT := exporter/natlens/kernel/natlens.bpf.o
 BPF_SOURCES := $(wildcard bpf/*.c bpf/*.h)
-MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
-BPF_FLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Werror -Wno-pointer-bool-conversion -I/usr/include/$(MULTIARCH)
+BPF_FLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Werror -Wno-pointer-bool-conversion \
+	-I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
+C_FILES := $(BPF_SOURCES) tests/bench/noop.bpf.c
+GENERATED := exporter/natlens/kernel/structs.py docs/attributes.md docs/registry/attributes.yaml docs/configuration.md
+PACKAGES := clang clang-format llvm libbpf-dev libbpf1 bpftool make gcc libc6-dev \
+	iproute2 nftables iptables conntrack ethtool python3-venv
+TOOLS := clang clang-format llvm-strip bpftool ip nft iptables-nft conntrack ethtool
+LOCK := pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	--strip-extras --allow-unsafe
 
-.PHONY: bpf structs
+.PHONY: setup bpf demo test test-cluster test-kernels bench lint docs structs lock clean help
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: .venv/.installed ## tools and Python packages, from distribution and locked, hash-checked requirements
 
 bpf: $(OBJECT)
 
-$(OBJECT): $(BPF_SOURCES)
+demo: setup ## real traffic through real NAT on a throwaway node: a table, OTLP in a file, one line of result
+	@mkdir -p .cache
+	@.venv/bin/natlens demo --output .cache/demo.otlp.jsonl
+
+test: setup ## everything that proves natlens on this machine
+	$(PYTHON) -m pytest
+
+bench: setup ## one JSON line a figure
+	@$(PYTHON) -m tests.bench
+
+lint: setup ## ruff, mypy, import contracts, clang-format
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	PYTHONPATH=exporter .venv/bin/lint-imports --no-cache
+	clang-format --dry-run --Werror $(C_FILES)
+
+docs: setup $(OBJECT) ## generated files: made anew; with CHECK=1 fail where one was not current
+	$(PYTHON) bpf/generate_structs.py $(OBJECT) | .venv/bin/ruff format - > .cache/structs.py && mv .cache/structs.py exporter/natlens/kernel/structs.py
+	$(PYTHON) -m natlens.otlp.document > .cache/attributes.md && mv .cache/attributes.md docs/attributes.md
+	$(PYTHON) -m natlens.otlp.document registry > .cache/attributes.yaml && mv .cache/attributes.yaml docs/registry/attributes.yaml
+	$(PYTHON) -m natlens.ui.document > .cache/configuration.md && mv .cache/configuration.md docs/configuration.md
+	$(if $(CHECK),git diff --exit-code -- $(GENERATED))
+
+lock: setup ## choose versions anew
+	.venv/bin/$(LOCK) --output-file exporter/requirements.txt pyproject.toml
+	.venv/bin/$(LOCK) --extra dev --output-file tests/requirements.txt pyproject.toml
+
+clean: ## everything that was built
+	rm -rf .venv .cache dist build $(OBJECT)
+
+$(OBJECT): $(BPF_SOURCES) | .cache/packages
 	clang $(BPF_FLAGS) -c bpf/natlens.bpf.c -o $@.tmp
 	llvm-strip -g $@.tmp
 	mv $@.tmp $@
 
-structs: $(OBJECT)
-	python3 bpf/generate_structs.py $(OBJECT) > exporter/natlens/kernel/structs.py.tmp
-	mv exporter/natlens/kernel/structs.py.tmp exporter/natlens/kernel/structs.py
+# Only where a tool is missing: an installed machine needs neither root nor a package index.
+.cache/packages:
+	@mkdir -p .cache
+	@if ! (for tool in $(TOOLS); do command -v $$tool >/dev/null || exit 1; done; test -f /usr/include/bpf/bpf_helpers.h); then \
+		echo "installing $(PACKAGES) …"; \
+		command -v apt-get >/dev/null || { echo "install these with your package manager: $(PACKAGES)"; exit 1; }; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends $(PACKAGES) >.cache/packages.log 2>&1 \
+			|| { tail -20 .cache/packages.log; exit 1; }; \
+	fi
+	@touch $@
+
+.venv/.installed: tests/requirements.txt pyproject.toml $(OBJECT)
+	python3 -m venv .venv
+	@echo "installing Python packages (hash-checked) …"
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

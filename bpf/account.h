@@ -59,12 +59,14 @@ static __always_inline void add(struct row *row, const struct packet *packet, __
 	__sync_fetch_and_add(&row->packets, packet->segments);
 	if (now > row->last_ns)
 		row->last_ns = now;
-	/* One direction of one connection runs on one CPU at a time, so a plain store loses no flag; 5.10 has no atomic or. */
+	/* One direction of one connection runs on one CPU at a time, so a plain store loses no flag; 5.10 has no atomic
+	 * or. */
 	if (packet->tcp_flags & ~row->tcp_flags)
 		row->tcp_flags |= packet->tcp_flags;
 }
 
-/* Returns the packet's row, or NULL where it was not counted (and that was). `fresh` tells that it is the row's first. */
+/* Returns the packet's row, or NULL where it was not counted (and that was). `fresh` tells that it is the row's first.
+ */
 static __always_inline struct row *account(const struct packet *packet, __u32 window, bool *fresh)
 {
 	void *rows = bpf_map_lookup_elem(&rows_windows, &window);

@@ -16,4 +16,5 @@ class BpfObject(BuildHookInterface):  # type: ignore[misc, type-arg]  # hatchlin
         """Compile before the wheel's files are collected."""
         subprocess.run(["make", "-s", "bpf"], cwd=self.root, check=True)
         build_data["artifacts"].append(f"/{OBJECT}")
-        assert Path(self.root, OBJECT).is_file()
+        if not Path(self.root, OBJECT).is_file():
+            raise RuntimeError(f"make bpf made no {OBJECT}")

@@ -8,7 +8,8 @@
 
 #define CORE __attribute__((preserve_access_index))
 
-struct net {};
+struct net {
+};
 
 typedef struct {
 	struct net *net;

@@ -24,8 +24,8 @@
 
 #define JUMBO 8 /* hop-by-hop header with the jumbo option: put in by BIG TCP, never on the wire */
 
-/* Make the verifier forget what it knows of a value (at run time this adds nothing: active_window is 0 or 1). What follows
- * is then walked once, not once a protocol and header: five programs take 110,000 steps instead of 800,000. */
+/* Make the verifier forget what it knows of a value (at run time this adds nothing: active_window is 0 or 1). What
+ * follows is then walked once, not once a protocol and header: five programs take 110,000 steps instead of 800,000. */
 #define FORGET(value) ((value) |= active_window >> 1)
 
 enum next_header {
@@ -334,8 +334,7 @@ static __always_inline bool parse_ip6(struct frame *frame, struct packet *packet
 static __always_inline void name_fragment(struct packet *packet)
 {
 	struct tuple *tuple = &packet->key.tuple;
-	struct fragment_key key = {
-		.id = packet->fragment_id, .proto = packet->fragment_proto, .family = tuple->family};
+	struct fragment_key key = {.id = packet->fragment_id, .proto = packet->fragment_proto, .family = tuple->family};
 	struct fragment first = {.sport = tuple->sport, .dport = tuple->dport, .proto = tuple->proto};
 	struct fragment *known;
 

@@ -83,7 +83,8 @@ struct translation {
 	__u64 last_ns DOC("CLOCK_MONOTONIC, ns");
 	__u64 forward_octets DOC("seen leaving in ORIGINAL direction: splits a tuple that two entries share");
 	__u64 forward_packets DOC("segments of the same");
-	__u32 forward_ifindex DOC("interface a packet in ORIGINAL direction came in by; 0: not seen, or the host sent it");
+	__u32 forward_ifindex
+		DOC("interface a packet in ORIGINAL direction came in by; 0: not seen, or the host sent it");
 	__u32 reply_ifindex DOC("interface a packet in REPLY direction came in by; 0: not seen, or the host sent it");
 	__u8 source DOC("enum translation_source");
 	__u8 reserved[7] DOC("0");
@@ -118,7 +119,8 @@ struct counters {
 	__u64 unparsed_extensions DOC("packets not counted: more IPv6 extension headers than are followed");
 	__u64 unparsed_vlan DOC("packets not counted: more VLAN tags than are followed");
 	__u64 fragments_without_first DOC("fragments counted without ports: their first one was not seen");
-	__u64 forwarded_fragments DOC("IPv6 fragments at egress, not counted: taken as forwarded, counted when they came in");
+	__u64 forwarded_fragments
+		DOC("IPv6 fragments at egress, not counted: taken as forwarded, counted when they came in");
 	__u64 windows_missing DOC("packets not counted: no window was there");
 	__u64 related DOC("packets whose conntrack entry is that of the connection they relate to (ICMP errors)");
 	__u64 foreign_netns DOC("packets whose conntrack entry belongs to another network namespace");

@@ -144,8 +144,8 @@ def _open_outlets(options: Options, health: Health, shown: Outlet | None, stack:
         outlets.append(FileOutlet(options.output, health))
     settings = read_settings(os.environ, endpoint=options.endpoint, headers=options.headers, timeout_s=options.timeout)
     if settings and not shown:
-        from natlens.delivery.grpc import GrpcClient  # noqa: PLC0415  # 15 MiB that a terminal does not need
-        from natlens.delivery.sender import Sender  # noqa: PLC0415
+        from natlens.delivery.grpc import GrpcClient  # 15 MiB that a terminal does not need
+        from natlens.delivery.sender import Sender
 
         outlets.append(Sender(GrpcClient(settings), health, queue_bytes=options.queue_bytes))
     for outlet in outlets:
@@ -156,17 +156,16 @@ def _open_outlets(options: Options, health: Health, shown: Outlet | None, stack:
 def _open_names(options: Options, health: Health) -> Names:
     if options.identity_file is None:
         return Anonymous()
-    from natlens.identity.static import StaticFile  # noqa: PLC0415  # YAML
+    from natlens.identity.static import StaticFile  # YAML
 
     return StaticFile(options.identity_file, health)
 
 
-def run(options: Options, shown: Outlet | None = None) -> int:
+def run(options: Options, health: Health, shown: Outlet | None = None) -> int:
     """Run the agent until SIGTERM or SIGINT; returns the exit status.
 
     ``shown`` takes the records in place of the network. Raises NatlensError before anything is attached.
     """
-    health = Health()
     with ExitStack() as stack:
         names = _open_names(options, health)
         outlets = _open_outlets(options, health, shown, stack)
@@ -176,5 +175,5 @@ def run(options: Options, shown: Outlet | None = None) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             stack.callback(signal.signal, number, signal.signal(number, lambda *_: pipeline.stop()))
         pipeline.run()
-    log.info("stopped: %s", ", ".join(f"{k}={v:g}" for k, v in health.snapshot().items() if k.startswith("records_")))
+    log.info("stopped: %s", " ".join(f"{name}={value:.0f}" for name, value in health.snapshot().items()))
     return 0

@@ -58,7 +58,7 @@ def describe(model: type[msgspec.Struct] = Options) -> list[Option]:
     return [_option(field, types[field.name]) for field in fields]
 
 
-def _option(field: inspect.Field, annotation: Any) -> Option:  # noqa: ANN401  # a type expression
+def _option(field: inspect.Field, annotation: Any) -> Option:  # a type expression
     kind = field.type
     extra: dict[str, Any] = {}
     words: dict[str, Any] = {}

@@ -40,7 +40,8 @@ class Matches:
 def opens(rows: Rows) -> npt.NDArray[np.bool_]:
     """Tell which rows begin with a SYN that is not an answer."""
     bits = Syn.FIRST | Syn.ACKED
-    return (rows["value"]["syn"] & bits) == Syn.FIRST
+    result: npt.NDArray[np.bool_] = (rows["value"]["syn"] & bits) == Syn.FIRST
+    return result
 
 
 def _candidates(tuples: npt.NDArray[np.void], entries: Live) -> tuple[Indices, Indices, Indices]:

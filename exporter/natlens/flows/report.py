@@ -19,11 +19,9 @@ FIN, RST = 0x01, 0x04
 # and not a new connection. Shorter than TIME_WAIT (60 s): memory; a later straggler makes a record of its own.
 LINGER_NS = 10_000_000_000
 
-SAME = (
-    "original translated nat_source zone ifindex start_ns forward_flags reverse_flags flow_id sequence "
-    "forward_octets forward_packets reverse_octets reverse_packets "
-    "forward_octets_total forward_packets_total reverse_octets_total reverse_packets_total"
-).split()
+COUNTERS = [f"{way}_{what}" for way in ("forward", "reverse") for what in ("octets", "packets")]
+IDENTITY = ["original", "translated", "nat_source", "zone", "ifindex", "start_ns", "flow_id", "sequence"]
+SAME = [*IDENTITY, *COUNTERS, *(f"{name}_total" for name in COUNTERS), "forward_flags", "reverse_flags"]
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def report(
 
 
 def _said(entries: Live, due: npt.NDArray[np.intp]) -> None:
-    for counter in ("forward_octets", "forward_packets", "reverse_octets", "reverse_packets"):
+    for counter in COUNTERS:
         entries[counter][due] = 0
     entries["sequence"][due] += 1
 

@@ -13,7 +13,20 @@ import numpy.typing as npt
 
 from natlens.kernel.structs import TUPLE
 
-__all__ = ["ICMP", "ICMP6", "SCTP", "TCP", "TUPLE", "UDP", "address_text", "answerable", "inverse", "pack_address", "starts", "words"]
+__all__ = [
+    "ICMP",
+    "ICMP6",
+    "SCTP",
+    "TCP",
+    "TUPLE",
+    "UDP",
+    "address_text",
+    "answerable",
+    "inverse",
+    "pack_address",
+    "starts",
+    "words",
+]
 
 TCP, UDP, SCTP, ICMP, ICMP6 = 6, 17, 132, 1, 58
 

@@ -51,7 +51,7 @@ def canonical(text: str) -> str | None:
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
-def decode_address(kind: type, value: Any) -> Any:  # noqa: ANN401  # msgspec's dec_hook
+def decode_address(kind: type, value: Any) -> Any:  # msgspec's dec_hook
     """Decode the two address types; to be given to msgspec as ``dec_hook``."""
     if not isinstance(value, str):
         raise TypeError("Expected an IP address in quotes")

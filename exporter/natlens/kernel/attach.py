@@ -159,7 +159,7 @@ class ClsactAttachment:
         self._attached.discard((ifindex, side))
         try:
             self._route.tc("del-filter", "bpf", ifindex, self._handle, parent=PARENT[side], prio=PRIORITY)
-        except Exception as error:  # noqa: BLE001  # pyroute2's NetlinkError has no stable import path
+        except Exception as error:  # pyroute2's NetlinkError has no stable import path
             if getattr(error, "code", None) not in (*GONE, errno.ENOENT, errno.EINVAL):
                 raise
 

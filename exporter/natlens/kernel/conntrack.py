@@ -19,7 +19,7 @@ ICMP = {1: "ICMP", 58: "ICMPV6"}
 WITH_PORTS = (6, 17, 132)
 
 
-def _addresses(message: Any) -> tuple[bytes, bytes, int]:  # noqa: ANN401  # pyroute2 is untyped
+def _addresses(message: Any) -> tuple[bytes, bytes, int]:  # pyroute2 is untyped
     ip = message.get_attr("CTA_TUPLE_IP")
     if ip.get_attr("CTA_IP_V4_SRC") is not None:
         source, destination = (ip_address(ip.get_attr(f"CTA_IP_V4_{end}")).packed for end in ("SRC", "DST"))
@@ -28,7 +28,7 @@ def _addresses(message: Any) -> tuple[bytes, bytes, int]:  # noqa: ANN401  # pyr
     return source, destination, 6
 
 
-def _ports(protocol: Any) -> tuple[int, int, int]:  # noqa: ANN401  # pyroute2 is untyped
+def _ports(protocol: Any) -> tuple[int, int, int]:  # pyroute2 is untyped
     """Return sport, dport and protocol number as ``struct tuple`` has them."""
     number = protocol.get_attr("CTA_PROTO_NUM")
     if number in ICMP:
@@ -41,13 +41,13 @@ def _ports(protocol: Any) -> tuple[int, int, int]:  # noqa: ANN401  # pyroute2 i
     return 0, 0, number
 
 
-def _tuple(message: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], int, int, int, int, int]:  # noqa: ANN401
+def _tuple(message: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], int, int, int, int, int]:
     source, destination, family = _addresses(message)
     sport, dport, number = _ports(message.get_attr("CTA_TUPLE_PROTO"))
     return np.frombuffer(source, np.uint8), np.frombuffer(destination, np.uint8), sport, dport, number, family, 0
 
 
-def _entries(conntrack: Any, now_ns: int) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401
+def _entries(conntrack: Any, now_ns: int) -> Iterator[tuple[Any, Any]]:
     for message in conntrack.dump():
         key = (
             _tuple(message.get_attr("CTA_TUPLE_ORIG")),

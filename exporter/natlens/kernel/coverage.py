@@ -85,25 +85,30 @@ def _port(devices: _Devices, link: Link) -> Plan:
     return Plan(ingress, "egress_port", True, "bridge port: what the host sends is counted at the bridge")
 
 
-def _plan_one(devices: _Devices, link: Link) -> Plan:  # noqa: PLR0911  # one return a rule: a table in code
+def _untouched(devices: _Devices, link: Link) -> Plan | None:
+    """Return the plan of a device that nothing is attached to, because another one sees its packets or none should."""
     if not devices.chosen[link.index]:
         return Plan(None, None, False, "excluded by include_interfaces / exclude_interfaces")
     if link.kind == "ifb":
         return Plan(None, None, True, "redirect target: counted where its packets came in")
-    if link.hardware == ARPHRD_LOOPBACK:
-        return Plan(None, "egress_l2", True, "loopback: one side, or every packet counts twice")
-    if link.kind == "bridge":
-        if devices.stands_on_stack(link):
-            return Plan(None, None, True, "bridge over a VLAN or macvlan: counted at its ports and below them")
-        return Plan(None, "egress_l2", True, "bridge: only what the host sends into it; the rest is its ports'")
-    if link.kind == "vrf" or (devices.ports(link) and link.kind not in AGGREGATES):
+    if link.kind == "bridge" and devices.stands_on_stack(link):
+        return Plan(None, None, True, "bridge over a VLAN or macvlan: counted at its ports and below them")
+    if link.kind == "vrf" or (devices.ports(link) and link.kind not in {"bridge", *AGGREGATES}):
         return Plan(None, None, True, "master: its ports are covered")
     if devices.below(link):
         return Plan(None, None, True, "stacked: seen at the device below")
     if devices.master_kind(link) in AGGREGATES:
         return Plan(None, None, True, "member of a bond or team: seen at the master")
-    if link.hardware != ARPHRD_ETHER and link.hardware not in LAYER_3:
+    if link.hardware not in (ARPHRD_ETHER, ARPHRD_LOOPBACK) and link.hardware not in LAYER_3:
         return Plan(None, None, False, f"link type {link.hardware} carries no IP that natlens can read")
+    return None
+
+
+def _covered(devices: _Devices, link: Link) -> Plan:
+    if link.hardware == ARPHRD_LOOPBACK:
+        return Plan(None, "egress_l2", True, "loopback: one side, or every packet counts twice")
+    if link.kind == "bridge":
+        return Plan(None, "egress_l2", True, "bridge: only what the host sends into it; the rest is its ports'")
     if devices.master_kind(link) == "bridge":
         return _port(devices, link)
     if devices.other_end(link):
@@ -120,4 +125,4 @@ def plan(links: Iterable[Link], include: list[str], exclude: list[str]) -> Mappi
     leaves.
     """
     devices = _Devices(links, include, exclude)
-    return {index: _plan_one(devices, link) for index, link in devices.by_index.items()}
+    return {index: _untouched(devices, link) or _covered(devices, link) for index, link in devices.by_index.items()}

@@ -32,11 +32,11 @@ def _part(module: str) -> ModuleType:
         del sys.modules["pyroute2"]
 
 
-def route_socket() -> Any:  # noqa: ANN401  # pyroute2 is untyped
+def route_socket() -> Any:  # pyroute2 is untyped
     """Return an rtnetlink socket (pyroute2 ``IPRoute``) of the calling thread's network namespace."""
     return _part("pyroute2.iproute.linux").IPRoute()
 
 
-def conntrack_socket(family: int) -> Any:  # noqa: ANN401
+def conntrack_socket(family: int) -> Any:
     """Return a ctnetlink socket (pyroute2 ``NFCTSocket``) of the calling thread's network namespace."""
     return _part("pyroute2.netlink.nfnetlink.nfctsocket").NFCTSocket(nfgen_family=family)

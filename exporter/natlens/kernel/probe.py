@@ -50,6 +50,6 @@ def require(capabilities: Capabilities | None = None, btf: Path = VMLINUX_BTF) -
         )
     if not btf.exists():
         raise MissingFeature(
-            f"{btf} is not there: this kernel carries no BTF (CONFIG_DEBUG_INFO_BTF), which the compiled programs need; "
-            "use a distribution kernel of 5.10 or later"
+            f"{btf} is not there: this kernel carries no BTF (CONFIG_DEBUG_INFO_BTF), which the compiled "
+            "programs need; use a distribution kernel of 5.10 or later"
         )

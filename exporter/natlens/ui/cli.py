@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from natlens import __version__
 from natlens.config import Loaded, Options, effective, load
 from natlens.errors import ConfigError, NatlensError
+from natlens.health import Health
 from natlens.ui.flags import Parser, add_flags, given_flags, refuse_unknown
 
 if TYPE_CHECKING:
@@ -104,11 +105,12 @@ def _run(loaded: Loaded[Options]) -> int:
 
     options = loaded.options
     sends = read_settings(os.environ, endpoint=options.endpoint, headers=options.headers, timeout_s=options.timeout)
+    health = Health()
     if sends is not None:
-        return _capture(options, None)
+        return _capture(options, health, None)
     from natlens.ui.outlet import TerminalOutlet
 
-    return _capture(options, TerminalOutlet(format=options.format))
+    return _capture(options, health, TerminalOutlet(format=options.format, health=health))
 
 
 def _observe(loaded: Loaded[Options], parsed: argparse.Namespace) -> int:
@@ -120,18 +122,19 @@ def _observe(loaded: Loaded[Options], parsed: argparse.Namespace) -> int:
         raise ConfigError("--follow is given without --input; name the file to follow, or leave --follow out")
     filters = Filters(parsed.service, parsed.namespace, parsed.pod, parsed.port, parsed.translated_only)
     filters.check()
-    outlet = TerminalOutlet(filters, loaded.options.format)
+    health = Health()
+    outlet = TerminalOutlet(filters, loaded.options.format, health=health)
     if parsed.input is not None:
         show_file(Path(parsed.input), outlet, follow=parsed.follow)
         return 0
-    return _capture(loaded.options, outlet)
+    return _capture(loaded.options, health, outlet)
 
 
-def _capture(options: Options, outlet: "TerminalOutlet | None") -> int:
+def _capture(options: Options, health: Health, outlet: "TerminalOutlet | None") -> int:
     """Run the pipeline; ``outlet`` takes the records in place of the network."""
-    from natlens import pipeline  # type: ignore[attr-defined,unused-ignore]
+    from natlens import pipeline
 
-    return int(pipeline.run(options, outlet) or 0)
+    return pipeline.run(options, health, outlet)
 
 
 def _program(name: str, arguments: list[str]) -> int:

@@ -33,6 +33,10 @@ class Count(NamedTuple):
     octets: int = 0
     packets: int = 0
 
+    def __add__(self, other: "Count") -> "Count":  # type: ignore[override]  # not the tuples' concatenation
+        """Return the sum of both."""
+        return Count(self.octets + other.octets, self.packets + other.packets)
+
 
 class _Tap:
     """One interface."""
@@ -63,8 +67,7 @@ class _Tap:
         )
         if found:
             directed, octets, packets = found
-            before = self.counts.get(directed, Count())
-            self.counts[directed] = Count(before.octets + octets, before.packets + packets)
+            self.counts[directed] = self.counts.get(directed, Count()) + Count(octets, packets)
         return True
 
     def lost(self) -> int:

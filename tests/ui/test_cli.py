@@ -35,7 +35,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Options, Any]]:
     """Stands in for the pipeline; collects what it was run with."""
     calls: list[tuple[Options, Any]] = []
     module = ModuleType("natlens.pipeline")
-    module.run = lambda options, health, outlet: calls.append((options, outlet)) or 0  # type: ignore[attr-defined]
+    module.run = lambda options, _health, outlet: calls.append((options, outlet)) or 0  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "natlens.pipeline", module)
     monkeypatch.setattr(natlens, "pipeline", module, raising=False)
     return calls

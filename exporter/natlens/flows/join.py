@@ -52,6 +52,8 @@ def _translate(live: Live, news: Live) -> npt.NDArray[np.bool_]:
     """Give connections that were reported without NAT the translation that came late; returns which news were used."""
     waiting = np.flatnonzero(is_plain(live) & (live["zone"] < 0) & ~live["ended"])
     used = np.zeros(len(news), np.bool_)
+    if not len(waiting):
+        return used
     _, at, new = np.intersect1d(
         hash_tuples(live["original"][waiting]), hash_tuples(news["original"]), return_indices=True
     )
@@ -88,10 +90,11 @@ def join(window: Window, carry: Carry, limits: Limits, *, flush: bool = False) -
     rows = np.concatenate([carry.held, window.rows])
     entries = _admit(carry.live, from_translations(window.translations))
     matches = match(rows, entries)
-    unexplained = np.setdiff1d(np.arange(len(rows)), matches.row)
+    explained = np.zeros(len(rows), np.bool_)
+    explained[matches.row] = True
     rows, matches, shared_octets = share.split(rows, entries, matches)
     young_ns = window.end_ns if flush else window.end_ns - limits.settle_ns
-    alone, more, held = plain.group(rows, unexplained, len(entries), young_ns)
+    alone, more, held = plain.group(rows, np.flatnonzero(~explained), len(entries), young_ns)
     entries = np.concatenate([entries, alone])
     matches = Matches(*(np.concatenate([getattr(matches, n), getattr(more, n)]) for n in ("row", "entry", "reverse")))
     entries, matches, superseded, spanning_octets = generations.divide(rows, entries, matches)

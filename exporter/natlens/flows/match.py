@@ -53,17 +53,23 @@ def _candidates(tuples: npt.NDArray[np.void], entries: Live) -> tuple[Indices, I
     names = np.concatenate([entries["original"], entries["translated"][translated], inverse_original, reply])
     owner = np.concatenate([everything, translated, everything, translated])
     form = np.repeat(np.arange(4), [len(everything), len(translated), len(everything), len(translated)])
-    hashes = hash_tuples(names)
-    order = np.argsort(hashes)
-    hashes = hashes[order]
-    wanted = hash_tuples(tuples)
-    first = np.searchsorted(hashes, wanted, "left")
-    count = np.searchsorted(hashes, wanted, "right") - first
-    row = np.repeat(np.arange(len(tuples)), count)
+    row, at = _equal(hash_tuples(tuples), hash_tuples(names))
+    really = (words(tuples[row]) == words(names[at])).all(axis=1)  # hashes may collide, tuples do not
+    row, at = row[really], at[really]
+    return row, owner[at], form[at]
+
+
+def _equal(wanted: npt.NDArray[np.uint64], names: npt.NDArray[np.uint64]) -> tuple[Indices, Indices]:
+    """Return the pairs (i, j) with ``wanted[i] == names[j]``, in the order of i."""
+    order, needles = np.argsort(names), np.argsort(wanted)
+    names, wanted = names[order], wanted[needles]  # sorted needles: neighbours are found in the cache
+    first = np.searchsorted(names, wanted, "left")
+    count = np.searchsorted(names, wanted, "right") - first
+    row = np.repeat(needles, count)
     offset = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
     at = order[np.repeat(first, count) + offset]
-    really = (words(tuples[row]) == words(names[at])).all(axis=1)  # hashes may collide, tuples do not
-    return row[really], owner[at][really], form[at][really]
+    straight = np.argsort(row, kind="stable")
+    return row[straight], at[straight]
 
 
 def _possible(rows: Rows, entries: Live, form: Indices) -> npt.NDArray[np.bool_]:

@@ -11,58 +11,70 @@ from natlens.kernel.structs import ConntrackWord
 __all__ = ["tally"]
 
 Rows = npt.NDArray[np.void]
+Entries = npt.NDArray[np.intp]
+
+NEVER = np.iinfo(np.int64).max
 
 
 def tally(rows: Rows, entries: Live, matches: Matches, unix_offset_ns: int) -> None:
     """Add the rows to ``entries`` in place; an entry's first row starts it."""
     if not len(matches.row):
         return
-    order = np.lexsort((matches.reverse, matches.entry))
-    row, entry, reverse = matches.row[order], matches.entry[order], matches.reverse[order]
-    value = rows["value"][row]
-    border = np.flatnonzero(np.r_[True, (entry[1:] != entry[:-1]) | (reverse[1:] != reverse[:-1])])
-    to, back = entry[border], reverse[border]
+    value, entry = rows["value"][matches.row], matches.entry
+    slot = entry * 2 + matches.reverse
     for counter in ("octets", "packets"):
-        sums = np.add.reduceat(value[counter], border)
-        for direction, chosen in (("forward", ~back), ("reverse", back)):
-            entries[f"{direction}_{counter}"][to[chosen]] += sums[chosen]
-            entries[f"{direction}_{counter}_total"][to[chosen]] += sums[chosen]
-    flags = np.bitwise_or.reduceat(value["tcp_flags"], border)
-    entries["forward_flags"][to[~back]] |= flags[~back]
-    entries["reverse_flags"][to[back]] |= flags[back]
+        sums = _sums(value[counter], slot, len(entries))
+        for way, direction in enumerate(("forward", "reverse")):
+            entries[f"{direction}_{counter}"] += sums[:, way]
+            entries[f"{direction}_{counter}_total"] += sums[:, way]
+    flags = np.zeros((len(entries), 2), np.uint8)
+    np.bitwise_or.at(flags.reshape(-1), slot, value["tcp_flags"])
+    entries["forward_flags"] |= flags[:, 0]
+    entries["reverse_flags"] |= flags[:, 1]
     _remember_words(value, entries, entry)
-    _remember_syns(rows[row], entries, entry, reverse)
-    _move_times(rows[row], entries, entry, unix_offset_ns)
+    _remember_syns(rows, entries, matches)
+    _move_times(value, rows["key"]["ifindex"][matches.row], entries, entry, unix_offset_ns)
 
 
-def _remember_words(value: Rows, entries: Live, entry: npt.NDArray[np.intp]) -> None:
+def _sums(values: npt.NDArray[np.uint64], slot: Entries, entries: int) -> npt.NDArray[np.uint64]:
+    """Return the exact sums of both directions, shape (entries, 2)."""
+    if values.sum(dtype=np.float64) < 2**52:  # then doubles hold every partial sum exactly, and this is ten times faster
+        return np.bincount(slot, values, 2 * entries).astype(np.uint64).reshape(-1, 2)
+    sums = np.zeros(2 * entries, np.uint64)
+    np.add.at(sums, slot, values)
+    return sums.reshape(-1, 2)
+
+
+def _remember_words(value: Rows, entries: Live, entry: Entries) -> None:
     """Take the zone where conntrack named one."""
-    heard = (value["conntrack"] >= ConntrackWord.ORIGINAL) & (entries["zone"][entry] < 0)
+    heard = np.flatnonzero(value["conntrack"] >= ConntrackWord.ORIGINAL)
+    heard = heard[entries["zone"][entry[heard]] < 0]
     entries["zone"][entry[heard]] = value["zone"][heard]
 
 
-def _remember_syns(rows: Rows, entries: Live, entry: npt.NDArray[np.intp], reverse: npt.NDArray[np.bool_]) -> None:
-    at = np.flatnonzero(opens(rows) & ~reverse)
-    entries["syn"][entry[at]] = True
-    entries["syn_seq"][entry[at]] = rows["value"]["syn_seq"][at]
+def _remember_syns(rows: Rows, entries: Live, matches: Matches) -> None:
+    at = np.flatnonzero(opens(rows)[matches.row] & ~matches.reverse)
+    entries["syn"][matches.entry[at]] = True
+    entries["syn_seq"][matches.entry[at]] = rows["value"]["syn_seq"][matches.row[at]]
 
 
-def _move_times(rows: Rows, entries: Live, entry: npt.NDArray[np.intp], unix_offset_ns: int) -> None:
+def _move_times(
+    value: Rows, ifindex: npt.NDArray[np.uint32], entries: Live, entry: Entries, unix_offset_ns: int
+) -> None:
     """Start what is new: first packet, where it was counted, and a name for life. Move the last packet's time."""
-    value = rows["value"]
     first, last = value["first_ns"].astype(np.int64), value["last_ns"].astype(np.int64)
-    order = np.lexsort((first, entry))
-    border = order[np.flatnonzero(np.r_[True, np.diff(entry[order]) > 0])]  # each entry's earliest row
-    fresh = border[~entries["started"][entry[border]]]
-    to = entry[fresh]
-    entries["first_ns"][to], entries["last_ns"][to] = first[fresh], first[fresh]
-    entries["start_ns"][to] = first[fresh] + unix_offset_ns
-    entries["ifindex"][to] = rows["key"]["ifindex"][fresh]
-    entries["started"][to] = True
-    entries["flow_id"][to] = _flow_ids(entries[to])
-    latest = entries["last_ns"].copy()
+    earliest, latest = np.full(len(entries), NEVER), entries["last_ns"].copy()
+    np.minimum.at(earliest, entry, first)
+    fresh = np.flatnonzero((earliest != NEVER) & ~entries["started"])
+    latest[fresh] = 0
     np.maximum.at(latest, entry, last)
     entries["last_ns"] = latest
+    entries["first_ns"][fresh] = earliest[fresh]
+    entries["start_ns"][fresh] = earliest[fresh] + unix_offset_ns
+    begins = np.flatnonzero((first == earliest[entry]) & ~entries["started"][entry])
+    entries["ifindex"][entry[begins]] = ifindex[begins]
+    entries["started"][fresh] = True
+    entries["flow_id"][fresh] = _flow_ids(entries[fresh])
 
 
 def _flow_ids(entries: Live) -> npt.NDArray[np.uint64]:

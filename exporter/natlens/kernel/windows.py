@@ -62,14 +62,8 @@ class Windows:
         """Close the window and return it."""
         quiet = self._swap()
         end_ns = time.monotonic_ns()
-        rows = libbpf.read_and_delete(self._fds["rows"][quiet], ROWS)
-        retired = libbpf.read_and_delete(self._fds["retired"][quiet], RETIRED)
-        if len(retired):
-            again = np.empty(len(retired), ROWS)
-            again["key"], again["value"] = retired["key"]["row"], retired["value"]
-            rows = np.concatenate([rows, again])
         window = Window(
-            rows=rows,
+            rows=self._rows(quiet),
             translations=libbpf.read_and_delete(self._fds["translations"][quiet], TRANSLATIONS),
             start_ns=self._start_ns,
             end_ns=end_ns,
@@ -78,6 +72,16 @@ class Windows:
         )
         self._start_ns = end_ns
         return window
+
+    def _rows(self, quiet: int) -> npt.NDArray[np.void]:
+        """Empty one set of rows: those that stand and those that a new SYN put aside."""
+        rows = libbpf.read_and_delete(self._fds["rows"][quiet], ROWS)
+        retired = libbpf.read_and_delete(self._fds["retired"][quiet], RETIRED)
+        if not len(retired):
+            return rows
+        again = np.empty(len(retired), ROWS)
+        again["key"], again["value"] = retired["key"]["row"], retired["value"]
+        return np.concatenate([rows, again])
 
     def counters(self) -> dict[str, int]:
         """Return every kernel counter, summed over the CPUs, since the programs were loaded."""

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from natlens.flows.live import LIVE, Live
+from natlens.flows.live import Live
 from natlens.flows.match import Matches, opens
 
 __all__ = ["divide"]
@@ -13,25 +13,27 @@ IDENTITY = ("original", "translated", "zone", "nat_source", "forward_ifindex", "
 
 def _reused(rows: npt.NDArray[np.void], entries: Live, matches: Matches) -> npt.NDArray[np.intp]:
     """Return the entries that may have begun anew: a SYN on a connection that stands, or one row among several."""
-    opener = opens(rows[matches.row]) & ~matches.reverse
+    opener = np.flatnonzero(opens(rows)[matches.row] & ~matches.reverse)
+    if not len(opener):
+        return opener
     of = matches.entry[opener]
-    entry = entries[of]
-    differs = entry["started"] & ~(entry["syn"] & (entry["syn_seq"] == rows["value"]["syn_seq"][matches.row[opener]]))
+    same = entries["syn"][of] & (entries["syn_seq"][of] == rows["value"]["syn_seq"][matches.row[opener]])
+    differs = entries["started"][of] & ~same
     forward = np.bincount(matches.entry[~matches.reverse], minlength=len(entries))
     return np.unique(of[differs | (forward[of] > 1)])
 
 
-def _begins(rows: npt.NDArray[np.void], entry: np.void) -> list[int]:
+def _begins(rows: npt.NDArray[np.void], entries: Live, index: int) -> list[int]:
     """Return when each further generation of one entry began; ``rows`` are its forward ones."""
     begins = []
-    before = bool(entry["started"])
-    current = int(entry["syn_seq"]) if entry["syn"] else None
+    before = bool(entries["started"][index])
+    current = int(entries["syn_seq"][index]) if entries["syn"][index] else None
     opening = opens(rows)
-    for index in np.argsort(rows["value"]["first_ns"], kind="stable"):
-        if opening[index]:
-            seq = int(rows["value"]["syn_seq"][index])
+    for at in np.argsort(rows["value"]["first_ns"], kind="stable"):
+        if opening[at]:
+            seq = int(rows["value"]["syn_seq"][at])
             if before and seq != current:
-                begins.append(int(rows["value"]["first_ns"][index]))
+                begins.append(int(rows["value"]["first_ns"][at]))
             current = seq
         before = True
     return begins
@@ -45,7 +47,7 @@ def divide(
     Returns the entries with further generations appended, the matches to them, the entries that a later generation
     superseded, and the octets of answers that span two generations and stay with the earlier one.
     """
-    added: list[npt.NDArray[np.void]] = []
+    added: list[Live] = []
     superseded: list[int] = []
     owner = matches.entry.copy()
     ambiguous, total = 0, len(entries)
@@ -53,7 +55,7 @@ def divide(
     last = rows["value"]["last_ns"][matches.row].astype(np.int64)
     for index in _reused(rows, entries, matches):
         at = np.flatnonzero(matches.entry == index)
-        begins = _begins(rows[matches.row[at[~matches.reverse[at]]]], entries[index])
+        begins = _begins(rows[matches.row[at[~matches.reverse[at]]]], entries, index)
         if not begins:
             continue
         generation = np.searchsorted(begins, first[at], "right")
@@ -62,10 +64,10 @@ def divide(
         ids = np.r_[index, np.arange(total, total + len(begins))]
         owner[at] = ids[generation]
         superseded += ids[:-1].tolist()
-        again = np.zeros(len(begins), LIVE)
+        again = Live.zeros(len(begins))
         for name in IDENTITY:
-            again[name] = entries[name][index]
+            again[name][:] = entries[name][index]
         added.append(again)
         total += len(begins)
-    entries = np.concatenate([entries, *added]) if added else entries
+    entries = Live.concatenate([entries, *added]) if added else entries
     return entries, Matches(matches.row, owner, matches.reverse), np.array(superseded, np.intp), ambiguous

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from natlens.flows import generations, plain, share
 from natlens.flows.hashing import hash_tuples, mix
-from natlens.flows.live import LIVE, Live, from_translations, is_plain
+from natlens.flows.live import Live, from_translations, is_plain
 from natlens.flows.match import Matches, match
 from natlens.flows.report import Limits, report
 from natlens.flows.tally import tally
@@ -20,7 +20,7 @@ __all__ = ["Carry", "Joined", "join"]
 class Carry:
     """What one window leaves for the next."""
 
-    live: Live = field(default_factory=lambda: np.zeros(0, LIVE))
+    live: Live = field(default_factory=lambda: Live.zeros(0))
     held: npt.NDArray[np.void] = field(default_factory=lambda: np.zeros(0, ROWS))  # rows that wait for a translation
 
 
@@ -66,7 +66,8 @@ def _translate(live: Live, news: Live) -> npt.NDArray[np.bool_]:
 def _admit(live: Live, news: Live) -> Live:
     """Return the table with the window's translations in it, each once."""
     live = live.copy()
-    live["weight_octets"] = live["weight_packets"] = 0
+    for name in ("weight_octets", "weight_packets"):
+        live[name][:] = 0
     if not len(news):
         return live
     if len(live):
@@ -75,10 +76,10 @@ def _admit(live: Live, news: Live) -> Live:
         wanted = _names(news)
         at = np.minimum(np.searchsorted(names, wanted), len(names) - 1)
         known = names[at] == wanted
-        _refresh(live, len(live) - 1 - last[at[known]], news[known])
-        news = news[~known]
-        news = news[~_translate(live, news)]
-    return np.concatenate([live, news])
+        _refresh(live, len(live) - 1 - last[at[known]], news.take(known))
+        news = news.take(~known)
+        news = news.take(~_translate(live, news))
+    return Live.concatenate([live, news])
 
 
 def join(window: Window, carry: Carry, limits: Limits, *, flush: bool = False) -> Joined:
@@ -95,7 +96,7 @@ def join(window: Window, carry: Carry, limits: Limits, *, flush: bool = False) -
     rows, matches, shared_octets = share.split(rows, entries, matches)
     young_ns = window.end_ns if flush else window.end_ns - limits.settle_ns
     alone, more, held = plain.group(rows, np.flatnonzero(~explained), len(entries), young_ns)
-    entries = np.concatenate([entries, alone])
+    entries = Live.concatenate([entries, alone])
     matches = Matches(*(np.concatenate([getattr(matches, n), getattr(more, n)]) for n in ("row", "entry", "reverse")))
     entries, matches, superseded, spanning_octets = generations.divide(rows, entries, matches)
     tally(rows, entries, matches, window.unix_offset_ns)

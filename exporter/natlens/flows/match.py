@@ -72,11 +72,11 @@ def _equal(wanted: npt.NDArray[np.uint64], names: npt.NDArray[np.uint64]) -> tup
     return row[straight], at[straight]
 
 
-def _possible(rows: Rows, entries: Live, form: Indices) -> npt.NDArray[np.bool_]:
+def _possible(rows: Rows, entries: Live, row: Indices, entry: Indices, form: Indices) -> npt.NDArray[np.bool_]:
     """Tell where a packet seen on that side can carry that form of the entry."""
-    coming_in = rows["key"]["side"] == Side.INGRESS
+    coming_in = (rows["key"]["side"] == Side.INGRESS)[row]
     before = (form == ORIGINAL) | (form == REPLY)
-    result: npt.NDArray[np.bool_] = is_plain(entries) | np.where(coming_in, before, form != ORIGINAL)
+    result: npt.NDArray[np.bool_] = is_plain(entries)[entry] | np.where(coming_in, before, form != ORIGINAL)
     return result
 
 
@@ -113,7 +113,7 @@ def _distance(rows: Rows, entries: Live) -> npt.NDArray[np.int64]:
 def match(rows: Rows, entries: Live) -> Matches:
     """Return which entry each row belongs to; rows without an entry do not appear."""
     row, entry, form = _candidates(rows["key"]["tuple"], entries)
-    fits = _possible(rows[row], entries[entry], form)
+    fits = _possible(rows, entries, row, entry, form)
     row, entry, form = row[fits], entry[fits], form[fits]
     if (row[1:] == row[:-1]).any():
         row, entry, form = _best(rows, entries, row, entry, form)
@@ -122,8 +122,9 @@ def match(rows: Rows, entries: Live) -> Matches:
 
 def _best(rows: Rows, entries: Live, row: Indices, entry: Indices, form: Indices) -> tuple[Indices, Indices, Indices]:
     """Keep for each row the entries that fit best; more than one only where nothing tells them apart."""
-    score = _evidence(rows[row], entries[entry], form)
-    distance = _distance(rows[row], entries[entry])
+    pairs = entries.take(entry)
+    score = _evidence(rows[row], pairs, form)
+    distance = _distance(rows[row], pairs)
     order = np.lexsort((entry, distance, -score, row))
     row, entry, form, score, distance = row[order], entry[order], form[order], score[order], distance[order]
     start = np.flatnonzero(np.r_[True, row[1:] != row[:-1]])

@@ -95,13 +95,13 @@ def report(
         0,
     )
     due = np.flatnonzero(reason)
-    records = _records(entries[due], reason[due])
+    records = _records(entries, due, reason[due])
     _said(entries, due)
-    entries["ended"] |= ends
+    entries["ended"][ends] = True
     lingering = entries["ended"] & (end_ns - entries["last_ns"] <= LINGER_NS) & ~replaced
     waiting = ~entries["started"] & ~stale
     stays = (alive & ~ends & ~idle & ~forced & ~evicted) | lingering | waiting
-    return records, entries[stays]
+    return records, entries.take(stays)
 
 
 def _said(entries: Live, due: npt.NDArray[np.intp]) -> None:
@@ -110,16 +110,16 @@ def _said(entries: Live, due: npt.NDArray[np.intp]) -> None:
     entries["sequence"][due] += 1
 
 
-def _records(entries: Live, reason: npt.NDArray[np.int64]) -> npt.NDArray[np.void]:
-    records = np.zeros(len(entries), CONNECTION)
+def _records(entries: Live, due: npt.NDArray[np.intp], reason: npt.NDArray[np.int64]) -> npt.NDArray[np.void]:
+    records = np.zeros(len(due), CONNECTION)
     for name in SAME:
-        records[name] = entries[name]
-    records["end_ns"] = entries["start_ns"] + (entries["last_ns"] - entries["first_ns"])
-    records["nat"] = nat_kind(entries["original"], entries["translated"])
+        records[name] = entries[name][due]
+    records["end_ns"] = (entries["start_ns"] + (entries["last_ns"] - entries["first_ns"]))[due]
+    records["nat"] = nat_kind(entries["original"][due], entries["translated"][due])
     records["end_reason"] = reason
-    closed, reset = _states(entries)
-    unanswered = entries["reverse_packets_total"] == 0
-    new = (entries["sequence"] == 0) & (reason == EndReason.ACTIVE_TIMEOUT)
+    closed, reset = (mask[due] for mask in _states(entries))
+    unanswered = records["reverse_packets_total"] == 0
+    new = (records["sequence"] == 0) & (reason == EndReason.ACTIVE_TIMEOUT)
     records["state"] = np.select(
         [reset, closed, unanswered, new],
         [State.RESET, State.CLOSED, State.UNANSWERED, State.NEW],

@@ -23,7 +23,7 @@ def split(rows: npt.NDArray[np.void], entries: Live, matches: Matches) -> tuple[
     for index in np.unique(matches.row[shared]):
         at = np.flatnonzero(matches.row == index)
         at = at[np.argsort(entries["born_ns"][matches.entry[at]], kind="stable")]
-        pieces, unsure = _divide(rows[index], entries[matches.entry[at]], forward=not matches.reverse[at[0]])
+        pieces, unsure = _divide(rows[index], entries.take(matches.entry[at]), forward=not matches.reverse[at[0]])
         used = (pieces["value"]["packets"] > 0) | (pieces["value"]["octets"] > 0)
         pieces, at = pieces[used], at[used]
         parts.append(pieces)

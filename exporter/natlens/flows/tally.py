@@ -25,12 +25,12 @@ def tally(rows: Rows, entries: Live, matches: Matches, unix_offset_ns: int) -> N
     for counter in ("octets", "packets"):
         sums = _sums(value[counter], slot, len(entries))
         for way, direction in enumerate(("forward", "reverse")):
-            entries[f"{direction}_{counter}"] += sums[:, way]
-            entries[f"{direction}_{counter}_total"] += sums[:, way]
+            for column in (entries[f"{direction}_{counter}"], entries[f"{direction}_{counter}_total"]):
+                column += sums[:, way]
     flags = np.zeros((len(entries), 2), np.uint8)
     np.bitwise_or.at(flags.reshape(-1), slot, value["tcp_flags"])
-    entries["forward_flags"] |= flags[:, 0]
-    entries["reverse_flags"] |= flags[:, 1]
+    for way, direction in enumerate(("forward", "reverse")):
+        entries[f"{direction}_flags"][:] |= flags[:, way]
     _remember_words(value, entries, entry)
     _remember_syns(rows, entries, matches)
     _move_times(value, rows["key"]["ifindex"][matches.row], entries, entry, unix_offset_ns)
@@ -68,25 +68,26 @@ def _move_times(
     fresh = np.flatnonzero((earliest != NEVER) & ~entries["started"])
     latest[fresh] = 0
     np.maximum.at(latest, entry, last)
-    entries["last_ns"] = latest
+    entries["last_ns"][:] = latest
     entries["first_ns"][fresh] = earliest[fresh]
     entries["start_ns"][fresh] = earliest[fresh] + unix_offset_ns
     begins = np.flatnonzero((first == earliest[entry]) & ~entries["started"][entry])
     entries["ifindex"][entry[begins]] = ifindex[begins]
     entries["started"][fresh] = True
-    entries["flow_id"][fresh] = _flow_ids(entries[fresh])
+    entries["flow_id"][fresh] = _flow_ids(entries, fresh)
 
 
-def _flow_ids(entries: Live) -> npt.NDArray[np.uint64]:
-    """Return 128-bit names, shape (n, 2).
+def _flow_ids(entries: Live, fresh: Entries) -> npt.NDArray[np.uint64]:
+    """Return 128-bit names of the ``fresh`` entries, shape (n, 2).
 
     Of the translated tuple, which both nodes see, and of the SYN's sequence number, which NAT keeps and no clock
     moves. A connection whose SYN was not seen (UDP, older than the agent) goes by its start instead: unique, but
     this node's own.
     """
-    birth = np.where(entries["syn"], entries["syn_seq"].astype(np.uint64), entries["start_ns"].astype(np.uint64))
-    zone = np.maximum(entries["zone"], 0).astype(np.uint64) << np.uint64(1) | entries["syn"].astype(np.uint64)
-    ids = np.empty((len(entries), 2), np.uint64)
+    translated, syn = entries["translated"][fresh], entries["syn"][fresh]
+    birth = np.where(syn, entries["syn_seq"][fresh], entries["start_ns"][fresh]).astype(np.uint64)
+    zone = np.maximum(entries["zone"][fresh], 0).astype(np.uint64) << np.uint64(1) | syn
+    ids = np.empty((len(fresh), 2), np.uint64)
     for half in (0, 1):
-        ids[:, half] = mix(mix(hash_tuples(entries["translated"], seed=half + 1), birth), zone)
+        ids[:, half] = mix(mix(hash_tuples(translated, seed=half + 1), birth), zone)
     return ids

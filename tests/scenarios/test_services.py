@@ -2,30 +2,12 @@
 
 import pytest
 
-from natlens.ui.lab.node import Pod
-from natlens.ui.lab.packets import TCP, UDP
-from natlens.ui.lab.traffic import TcpServer, UdpServer, exchange, talk, udp_socket
+from natlens.ui.lab.traffic import TcpServer, UdpServer, ping, talk, udp_socket
+from tests.scenarios.addresses import SERVICE, SERVICE6, echo, say, tcp, udp
 from tests.scenarios.conftest import FULL
-from tests.scenarios.harness import ANY, GOES_ON, Directed, Flow, Lab, Nat, State
+from tests.scenarios.harness import ANY, Flow, Lab, Nat
 
-SERVICE, SERVICE6 = "10.96.0.10", "fd00:96::10"
 core = pytest.mark.parametrize("lab", FULL, ids=str, indirect=True)
-
-
-def tcp(client: str, port: int, server: str, at: int) -> Directed:
-    return Directed(client, port, server, at, TCP)
-
-
-def udp(client: str, port: int, server: str, at: int) -> Directed:
-    return Directed(client, port, server, at, UDP)
-
-
-def say(client: Pod, to: tuple[str, int], times: int = 3, octets: int = 200) -> int:
-    """Send datagrams and wait for each one's answer; returns the client's port."""
-    with udp_socket(client.namespace, to) as socket:
-        for _ in range(times):
-            exchange(socket, octets)
-        return int(socket.getsockname()[1])
 
 
 @core
@@ -146,9 +128,9 @@ def test_udp_service(lab: Lab) -> None:
     client, backend = lab.pod("client"), lab.pod("b1")
     lab.nat.service(SERVICE, "udp", 53, [(backend.ip, 5353)])
     with UdpServer(backend.namespace, 5353):
-        port = say(client, (SERVICE, 53))
+        port = say(client.namespace, (SERVICE, 53))
     seen = udp(client.ip, port, SERVICE, 53), udp(client.ip, port, backend.ip, 5353)
-    lab.check(Flow(*seen, Nat.DNAT, dialled="client", answered="b1", state=State.NEW, end=GOES_ON))
+    lab.check(Flow(*seen, Nat.DNAT, dialled="client", answered="b1").goes_on())
 
 
 def test_one_way_udp_service_towards_a_pod(lab: Lab) -> None:
@@ -164,9 +146,7 @@ def test_one_way_udp_service_towards_a_pod(lab: Lab) -> None:
                 Nat.DNAT,
                 dialled="client",
                 answered="b1",
-                state=State.UNANSWERED,
-                end=GOES_ON,
-            )
+            ).silent()
         )
 
 
@@ -179,7 +159,7 @@ def test_one_way_udp_service_towards_a_process_of_the_node(lab: Lab, datagrams: 
             socket.send(b"one way")
         seen = udp(client.ip, socket.getsockname()[1], SERVICE, 514)
         translated = seen._replace(dst=lab.node.ip, dport=5140)
-        lab.check(Flow(seen, translated, Nat.DNAT, dialled="client", state=State.UNANSWERED, end=GOES_ON))
+        lab.check(Flow(seen, translated, Nat.DNAT, dialled="client").silent())
 
 
 @core
@@ -200,3 +180,23 @@ def test_nat66(lab: Lab) -> None:
         port = talk(client.namespace, (outside.ip6, 443), 3000)
     seen = tcp(client.ip6, port, outside.ip6, 443), tcp(lab.node.ip6, ANY, outside.ip6, 443)
     lab.check(Flow(*seen, Nat.SNAT, dialled="client", answered="outside"))
+
+
+@core
+@pytest.mark.parametrize("version", [4, 6])
+def test_pings_through_masquerade_that_must_change_the_identifier(lab: Lab, version: int) -> None:
+    first, second = lab.pod("client"), lab.pod("b1")
+    lab.nat.masquerade(device="eth0")
+    ends = {4: (first.ip, second.ip, lab.node.ip, lab.node.outside.ip)}
+    ends[6] = (first.ip6, second.ip6, lab.node.ip6, lab.node.outside.ip6)
+    one, other, node, outside = ends[version]
+    ping(first.namespace, outside, 7)
+    ping(second.namespace, outside, 7, count=2)
+    lab.wire.settle()
+    identifiers = {seen.sport for seen in lab.wire.counts("outside") if seen.src == node and seen.dst == outside}
+    assert 7 in identifiers
+    (changed,) = identifiers - {7}
+    lab.check(
+        Flow(echo(one, outside, 7), echo(node, outside, 7), Nat.SNAT, "client", "outside").goes_on(),
+        Flow(echo(other, outside, 7), echo(node, outside, changed), Nat.SNAT, "b1", "outside").goes_on(),
+    )

@@ -60,6 +60,12 @@ static __always_inline void store(struct translation_key *key, const struct pack
 	}
 }
 
+/* bpf_skb_ct_lookup() takes no other protocols. */
+static __always_inline bool has_lookup(const struct tuple *tuple)
+{
+	return tuple->proto == PROTO_TCP || tuple->proto == PROTO_UDP;
+}
+
 /* The packet's own entry: at egress NAT has been done and the entry is still attached. Untrusted in two ways: it may
  * belong to another namespace (a macvlan pod's own NAT), or to the connection an ICMP error relates to. */
 static __always_inline void learn_attached(struct __sk_buff *ctx, const struct packet *packet, __u32 window,
@@ -90,7 +96,8 @@ static __always_inline void learn_attached(struct __sk_buff *ctx, const struct p
 	key.zone = zone_of(ct);
 	word->zone = key.zone;
 	word->direction = original ? CONNTRACK_ORIGINAL : CONNTRACK_REPLY;
-	if (!is_inverse(&key.original, &key.reply))
+	/* An entry without NAT still tells zone and initiator; what can be looked up by ports needs no row for that. */
+	if (!is_inverse(&key.original, &key.reply) || !has_lookup(&key.original))
 		store(&key, packet, window, ifindex, original, true, TRANSLATION_TC);
 }
 
@@ -108,7 +115,7 @@ static __always_inline void learn_lookup(struct __sk_buff *ctx, const struct pac
 	bool original;
 
 	word->direction = CONNTRACK_UNKNOWN;
-	if (tuple->proto != PROTO_TCP && tuple->proto != PROTO_UDP)
+	if (!has_lookup(tuple))
 		return;
 	if (tuple->family == 4) {
 		ask.ipv4.saddr = *(__be32 *)&tuple->src[12];

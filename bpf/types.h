@@ -73,7 +73,7 @@ struct retired_key {
 
 struct translation_key {
 	struct tuple original DOC("conntrack's ORIGINAL tuple");
-	struct tuple reply DOC("conntrack's REPLY tuple: not the inverse of ORIGINAL");
+	struct tuple reply DOC("conntrack's REPLY tuple: the inverse of ORIGINAL where there is no NAT");
 	__u16 zone DOC("conntrack zone");
 	__u16 reserved DOC("0");
 };

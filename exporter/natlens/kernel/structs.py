@@ -57,7 +57,7 @@ RETIRED_KEY = np.dtype(
 TRANSLATION_KEY = np.dtype(
     [
         ("original", TUPLE),  # conntrack's ORIGINAL tuple
-        ("reply", TUPLE),  # conntrack's REPLY tuple: not the inverse of ORIGINAL
+        ("reply", TUPLE),  # conntrack's REPLY tuple: the inverse of ORIGINAL where there is no NAT
         ("zone", np.uint16),  # conntrack zone
         ("reserved", np.uint16),  # 0
     ]

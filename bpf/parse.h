@@ -255,16 +255,21 @@ static __always_inline bool parse_ip4(struct frame *frame, struct packet *packet
 	return parse_transport(frame, packet, 0);
 }
 
+static __always_inline bool is_extension(__u8 next)
+{
+	return next == HOP_BY_HOP || next == ROUTING || next == FRAGMENT || next == AUTHENTICATION ||
+	       next == DESTINATION_OPTIONS;
+}
+
 /* Follow the extension headers from frame->at on; leaves the upper protocol in the tuple. */
 static __always_inline bool skip_extensions(struct frame *frame, struct packet *packet, __u8 next)
 {
 	struct ip6_fragment header;
 
-	for (int i = 0; i < EXTENSION_HEADERS; i++) {
+	for (int i = 0; i < EXTENSION_HEADERS && is_extension(next); i++) {
 		FORGET(frame->at);
 		FORGET(packet->fragment);
-		switch (next) {
-		case FRAGMENT:
+		if (next == FRAGMENT) {
 			if (frame->at + 8 > frame->length || !take_slowly(frame, &header, 8))
 				return truncated();
 			packet->fragment = bpf_ntohs(header.offset) & (IP6_OFFSET | IP6_MORE_FRAGMENTS);
@@ -276,26 +281,22 @@ static __always_inline bool skip_extensions(struct frame *frame, struct packet *
 				packet->key.tuple.proto = header.next;
 				return true;
 			}
-			break;
-		case HOP_BY_HOP:
-		case ROUTING:
-		case DESTINATION_OPTIONS:
-		case AUTHENTICATION:
+		} else {
 			if (frame->at + 2 > frame->length || !take_slowly(frame, &header, 2))
 				return truncated();
 			/* the second byte is a length: of 8 bytes each, but of 4 in AH (RFC 4302) */
 			frame->at += next == AUTHENTICATION ? (header.reserved + 2) * 4 : (header.reserved + 1) * 8;
 			if (frame->at > frame->length)
 				return truncated();
-			break;
-		default:
-			packet->key.tuple.proto = next;
-			return true;
 		}
 		next = header.next;
 	}
-	COUNT(unparsed_extensions);
-	return false;
+	if (is_extension(next)) {
+		COUNT(unparsed_extensions);
+		return false;
+	}
+	packet->key.tuple.proto = next;
+	return true;
 }
 
 static __always_inline bool parse_ip6(struct frame *frame, struct packet *packet)

@@ -72,6 +72,11 @@ class Pipeline:
         """Make :meth:`run` flush and return; may be called from a signal handler or another thread."""
         self._waker.send(b"\0")
 
+    def close(self) -> None:
+        """Let go of what :meth:`stop` needs; nothing calls it after this."""
+        self._waker.close()
+        self._awake.close()
+
     def run(self) -> None:
         """Attach, then report every interval until :meth:`stop`; the last window is flushed."""
         self._capture.refresh()
@@ -172,6 +177,7 @@ def run(options: Options, health: Health, shown: Outlet | None = None) -> int:
         capture = Capture(options, health)
         stack.callback(capture.close)
         pipeline = Pipeline(options, capture, names, outlets, health)
+        stack.callback(pipeline.close)
         for number in (signal.SIGTERM, signal.SIGINT):
             stack.callback(signal.signal, number, signal.signal(number, lambda *_: pipeline.stop()))
         pipeline.run()

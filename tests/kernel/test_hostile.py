@@ -1,6 +1,8 @@
 """A million packets that strangers could have written: the same rows and counters as the reference, and no crash."""
 
+import os
 from collections import Counter
+from collections.abc import Iterator
 from random import Random
 
 import numpy as np
@@ -12,6 +14,7 @@ from natlens.kernel.windows import Window, Windows
 from tests.kernel.conftest import Load
 from tests.kernel.packets import makes_skb, mutate, network_templates, sk_buff, templates
 from tests.kernel.reference import Reference
+from tests.kernel.tap import PAGED, Tap, untagged
 
 BATCH = 20_000  # packets a window: fewer tuples than the window has rows
 SEED = 20250101
@@ -36,11 +39,11 @@ class Bench:
         self.windows.take()
         self.before = self.windows.counters()
 
-    def check(self, side: Side) -> None:
+    def check(self, side: Side, ifindex: int = 1) -> None:
         """Close the window and compare everything in it with the reference."""
         window = self.windows.take()
         assert (window.rows["key"]["side"] == side).all()
-        assert (window.rows["key"]["ifindex"] == 1).all()
+        assert (window.rows["key"]["ifindex"] == ifindex).all()
         said = {
             name: value - self.before[name] for name, value in window.counters.items() if value != self.before[name]
         }
@@ -123,3 +126,27 @@ def test_every_length_of_every_template(bench: Bench) -> None:
                 libbpf.test_run(fd, frame)
                 bench.reference.see(frame, protocol, 14)
     bench.check(Side.INGRESS)
+
+
+@pytest.fixture
+def tap() -> Iterator[Tap]:
+    with Tap() as one:
+        yield one
+
+
+def test_headers_outside_the_linear_part(bench: Bench, tap: Tap) -> None:
+    rng = Random(f"{SEED} tap")
+    frames = templates()
+    with tap.namespace.enter():
+        link = libbpf.link_tcx(bench.loaded.program_fd("ingress_l2"), tap.ifindex, libbpf.BPF_TCX_INGRESS)
+    try:
+        bench.begin()
+        for _ in range(BATCH):
+            frame = mutate(rng, rng.choice(frames), rng.choice(frames), 14)
+            frame += bytes(max(0, rng.randint(PAGED, 2 * PAGED) - len(frame)))
+            tap.receive(frame, linear=rng.choice((14, rng.randint(15, 120))))
+            protocol, at = untagged(frame)
+            bench.reference.see(frame, protocol, at)
+        bench.check(Side.INGRESS, tap.ifindex)
+    finally:
+        os.close(link)

@@ -101,3 +101,27 @@ def test_udp_entry_deleted_in_mid_flow_and_reborn_on_another_backend(lab: Lab) -
         Flow(called, udp(client.ip, PORT, one.ip, 5353), Nat.DNAT, "client", "b1", tracked=False).goes_on(),
         Flow(called, udp(client.ip, PORT, other.ip, 5353), Nat.DNAT, "client", "b2").goes_on(),
     )
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.1])
+def test_one_port_reused_in_later_windows(lab: Lab, pause: float) -> None:
+    client, one, other = lab.pod("client"), lab.pod("b1"), lab.pod("b2")
+    lab.nat.service(SERVICE, "tcp", 80, [(one.ip, 8080), (other.ip, 8080)])
+    with TcpServer(one.namespace, 8080), TcpServer(other.namespace, 8080):
+        for octets in (100, 200):
+            stream = dial(client.namespace, (SERVICE, 80), port=PORT)
+            exchange(stream, octets)
+            reset(stream)
+            time.sleep(pause)
+        lab.window()
+        stream = dial(client.namespace, (one.ip, 8080), port=PORT)
+        for octets in (400, 800, 1600):
+            exchange(stream, octets)
+            lab.window(settle=False)
+        reset(stream)
+    called, called_pod = tcp(client.ip, PORT, SERVICE, 80), tcp(client.ip, PORT, one.ip, 8080)
+    lab.check(
+        Flow(called, called_pod, Nat.DNAT, "client", "b1", state=State.RESET, tracked=False),
+        Flow(called, called_pod._replace(dst=other.ip), Nat.DNAT, "client", "b2", state=State.RESET),
+        direct(lab, called_pod, State.RESET),
+    )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from natlens.flows import generations, plain, share
+from natlens.flows import claim, generations, plain, share
 from natlens.flows.hashing import hash_tuples, mix
 from natlens.flows.live import Live, from_translations, is_plain
 from natlens.flows.match import Matches, match
@@ -88,9 +88,9 @@ def join(window: Window, carry: Carry, limits: Limits, *, flush: bool = False) -
     Pure: the same arguments give the same result, and nothing of them is changed. Every row goes into exactly
     one connection, now or with the next window; with ``flush`` all of it now.
     """
-    rows = np.concatenate([carry.held, window.rows])
+    rows = np.concatenate([carry.held, window.rows]) if len(carry.held) else window.rows
     entries = _admit(carry.live, from_translations(window.translations))
-    matches = match(rows, entries)
+    matches = claim.release(rows, entries, match(rows, entries))
     explained = np.zeros(len(rows), np.bool_)
     explained[matches.row] = True
     rows, matches, shared_octets = share.split(rows, entries, matches)

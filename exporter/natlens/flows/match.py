@@ -3,7 +3,7 @@
 A connection shows under four tuples. Coming in (before NAT) a packet carries ORIGINAL, or REPLY; what the
 host sends (after NAT) carries the translated tuple, or the inverse of ORIGINAL; over lo a reply of the
 host itself still carries REPLY. Where more than one entry fits, evidence decides, strongest first: the direction
-and zone that conntrack named, the side, the interface, the time.
+and zone that conntrack named, the entry's life, the side, the interface, the time.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from natlens.flows.hashing import hash_tuples
 from natlens.flows.live import Live, is_plain
-from natlens.flows.tuples import inverse, words
+from natlens.flows.tuples import inverse, same
 from natlens.kernel.structs import ConntrackWord, Side, Syn
 
-__all__ = ["Matches", "match", "opens"]
+__all__ = ["SLACK_NS", "Matches", "equal", "match", "opens", "outlives"]
 
 Rows = npt.NDArray[np.void]
 Indices = npt.NDArray[np.intp]
@@ -53,13 +53,13 @@ def _candidates(tuples: npt.NDArray[np.void], entries: Live) -> tuple[Indices, I
     names = np.concatenate([entries["original"], entries["translated"][translated], inverse_original, reply])
     owner = np.concatenate([everything, translated, everything, translated])
     form = np.repeat(np.arange(4), [len(everything), len(translated), len(everything), len(translated)])
-    row, at = _equal(hash_tuples(tuples), hash_tuples(names))
-    really = (words(tuples[row]) == words(names[at])).all(axis=1)  # hashes may collide, tuples do not
+    row, at = equal(hash_tuples(tuples), hash_tuples(names))
+    really = same(tuples[row], names[at])  # hashes may collide, tuples do not
     row, at = row[really], at[really]
     return row, owner[at], form[at]
 
 
-def _equal(wanted: npt.NDArray[np.uint64], names: npt.NDArray[np.uint64]) -> tuple[Indices, Indices]:
+def equal(wanted: npt.NDArray[np.uint64], names: npt.NDArray[np.uint64]) -> tuple[Indices, Indices]:
     """Return the pairs (i, j) with ``wanted[i] == names[j]``, in the order of i."""
     order, needles = np.argsort(names), np.argsort(wanted)
     names, wanted = names[order], wanted[needles]  # sorted needles: neighbours are found in the cache
@@ -93,20 +93,37 @@ def _evidence(rows: Rows, entries: Live, form: Indices) -> npt.NDArray[np.int64]
     by = np.where(reverse, entries["reply_ifindex"], entries["forward_ifindex"])
     interface = np.where(coming_in & (by != 0), np.where(rows["key"]["ifindex"] == by, 1, -1), 0)
     alive = np.where(entries["ended"], -1, 0)
+    life = np.where(outlives(value, entries), -1, 0)
     score = np.zeros(len(form), np.int64)
-    for clue in (direction, zone, side, interface, alive):
+    for clue in (direction, zone, life, side, interface, alive):
         score = score * 4 + clue
     return score
+
+
+def _gap(value: Rows, entries: Live) -> npt.NDArray[np.int64]:
+    """Return the time (ns) between the packets of a row and the life of an entry; 0 where they overlap."""
+    first, last = value["first_ns"].astype(np.int64), value["last_ns"].astype(np.int64)
+    until = np.maximum(entries["seen_ns"], entries["last_ns"])
+    gap = np.maximum(np.maximum(entries["born_ns"] - last, first - until), 0)
+    result: npt.NDArray[np.int64] = np.where(gap <= SLACK_NS, 0, gap)
+    return result
+
+
+def outlives(value: Rows, entries: Live) -> npt.NDArray[np.bool_]:
+    """Tell which rows (their values) lie before or after the life of a translated entry.
+
+    Each packet of such an entry is seen leaving, and moves the time when the entry was last seen. Nothing of the
+    kind is known of entries without NAT.
+    """
+    result: npt.NDArray[np.bool_] = (entries["nat_source"] != 0) & (_gap(value, entries) > 0)
+    return result
 
 
 def _distance(rows: Rows, entries: Live) -> npt.NDArray[np.int64]:
     """Return how far apart in time (ns) a row and an entry are; a SYN is measured to the entry's birth."""
     value = rows["value"]
-    first, last = value["first_ns"].astype(np.int64), value["last_ns"].astype(np.int64)
-    until = np.maximum(entries["seen_ns"], entries["last_ns"])
-    gap = np.maximum(np.maximum(entries["born_ns"] - last, first - until), 0)
-    gap = np.where(gap <= SLACK_NS, 0, gap)
-    result: npt.NDArray[np.int64] = np.where(opens(rows), np.abs(entries["born_ns"] - first), gap)
+    birth = np.abs(entries["born_ns"] - value["first_ns"].astype(np.int64))
+    result: npt.NDArray[np.int64] = np.where(opens(rows), birth, _gap(value, entries))
     return result
 
 

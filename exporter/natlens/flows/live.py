@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from natlens.flows.tuples import TUPLE, inverse, words
+from natlens.flows.tuples import TUPLE, inverse, same
 
 __all__ = ["LIVE", "Live", "blank", "from_translations", "is_plain", "nat_kind"]
 
@@ -70,6 +70,7 @@ class Live:
         return cls({name: np.concatenate([part[name] for part in parts]) for name in LIVE.names or ()})
 
     def __len__(self) -> int:
+        """Return the number of rows."""
         return len(self._columns["zone"])
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
@@ -95,8 +96,7 @@ def blank(original: npt.NDArray[np.void], translated: npt.NDArray[np.void]) -> L
 
 def is_plain(entries: Live) -> npt.NDArray[np.bool_]:
     """Tell which entries are not translated."""
-    same: npt.NDArray[np.bool_] = (words(entries["original"]) == words(entries["translated"])).all(axis=1)
-    return same
+    return same(entries["original"], entries["translated"])
 
 
 LEARNED = {

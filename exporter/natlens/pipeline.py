@@ -18,6 +18,7 @@ from natlens.delivery.file import FileOutlet
 from natlens.delivery.outlet import Outlet
 from natlens.delivery.settings import read_settings
 from natlens.flows.join import Carry, join
+from natlens.flows.oneway import unexplained
 from natlens.flows.report import Limits
 from natlens.health import Health
 from natlens.identity.endpoint import Identity
@@ -29,11 +30,12 @@ from natlens.otlp.batch import Batch
 from natlens.otlp.record import encode
 from natlens.otlp.resource import Observer, resource
 
-__all__ = ["Pipeline", "run"]
+__all__ = ["Pipeline", "limits", "run", "take"]
 
 log = logging.getLogger(__name__)
 
 SECOND = 1_000_000_000
+ASKED = 500  # tuples a window that ctnetlink is asked for: a scan must not stop the agent (0.3 ms each)
 
 
 class Names(Identity, Protocol):
@@ -52,6 +54,17 @@ def limits(options: Options) -> Limits:
         settle_ns=int(options.settle * SECOND),
         max_connections=options.max_connections,
     )
+
+
+def take(capture: Capture, carry: Carry, health: Health) -> Window:
+    """Close the window, and ask ctnetlink for what its own packets do not explain."""
+    window = capture.take()
+    tuples = unexplained(window, carry)
+    health.add("conntrack_not_asked", max(len(tuples) - ASKED, 0))
+    if not len(tuples):
+        return window
+    answers = conntrack.ask(tuples[:ASKED], window.end_ns)
+    return replace(window, translations=np.concatenate([window.translations, answers]))
 
 
 class Pipeline:
@@ -127,7 +140,7 @@ class Pipeline:
                 outlet.send(request)
 
     def _window(self) -> Window:
-        window = self._capture.take()
+        window = take(self._capture, self._carry, self._health)
         if len(self._known):  # older than the agent: once, with the first window
             window = replace(window, translations=np.concatenate([self._known, window.translations]))
             self._known = self._known[:0]

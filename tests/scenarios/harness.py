@@ -18,6 +18,7 @@ from natlens.flows.tuples import address_text
 from natlens.health import Health
 from natlens.kernel.capture import Capture
 from natlens.kernel.windows import Window
+from natlens.pipeline import take
 from natlens.ui.lab.nat import IptablesNat, NftablesNat
 from natlens.ui.lab.nat import Nat as NatRules
 from natlens.ui.lab.node import Node, Pod
@@ -213,7 +214,7 @@ class Lab:
     def _take(self) -> Window:
         assert self.capture
         with self.namespace.enter():
-            return self.capture.take()
+            return take(self.capture, self.carry, self.health)
 
     def window(self, *, flush: bool = False, settle: bool = True) -> list[Record]:
         """Close a window when the wire is silent; returns its records, neighbour discovery left out."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from natlens.errors import MissingFeature
 
-__all__ = ["conntrack_socket", "route_socket"]
+__all__ = ["conntrack_socket", "conntrack_tuple", "route_socket"]
 
 
 @cache
@@ -40,3 +40,8 @@ def route_socket() -> Any:  # pyroute2 is untyped
 def conntrack_socket(family: int) -> Any:
     """Return a ctnetlink socket (pyroute2 ``NFCTSocket``) of the calling thread's network namespace."""
     return _part("pyroute2.netlink.nfnetlink.nfctsocket").NFCTSocket(nfgen_family=family)
+
+
+def conntrack_tuple(**fields: object) -> Any:
+    """Return a tuple to ask ctnetlink for (pyroute2 ``NFCTAttrTuple``)."""
+    return _part("pyroute2.netlink.nfnetlink.nfctsocket").NFCTAttrTuple(**fields)

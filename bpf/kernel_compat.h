@@ -59,12 +59,14 @@ struct nf_conntrack_zone {
 struct nf_conn {
 	struct nf_conntrack_zone zone; /* CONFIG_NF_CONNTRACK_ZONES */
 	struct nf_conntrack_tuple_hash tuplehash[2];
+	unsigned long status;
 	possible_net_t ct_net;
 } CORE;
 
 /* include/uapi/linux/netfilter/nf_conntrack_common.h */
 #define NFCT_INFOMASK 7UL
 #define IP_CT_IS_REPLY 3
+#define IPS_ASSURED (1 << 2)
 
 /* v6.2, commit fd264ca02094: a tc program may read its own sk_buff. */
 extern void *bpf_cast_to_kern_ctx(void *obj) __ksym __weak;

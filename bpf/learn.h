@@ -66,6 +66,23 @@ static __always_inline bool has_lookup(const struct tuple *tuple)
 	return tuple->proto == PROTO_TCP || tuple->proto == PROTO_UDP;
 }
 
+/* A forwarded packet without NAT was counted under the same tuple where it came in, maybe as the only one of its row (a
+ * datagram and its answer): its entry tells zone and initiator, which a look-up there cannot for a first packet. */
+static __always_inline void tell_forwarded(const struct packet *packet, __u32 window, __u32 came_in_by,
+					   const struct word *word)
+{
+	struct row_key key = packet->key;
+	struct row *row;
+	void *rows;
+
+	key.ifindex = came_in_by;
+	key.side = SIDE_INGRESS;
+	rows = bpf_map_lookup_elem(&rows_windows, &window);
+	row = rows ? bpf_map_lookup_elem(rows, &key) : NULL;
+	if (row && row->conntrack < CONNTRACK_ORIGINAL)
+		tell(row, word);
+}
+
 /* The packet's own entry: at egress NAT has been done and the entry is still attached. Untrusted in two ways: it may
  * belong to another namespace (a macvlan pod's own NAT), or to the connection an ICMP error relates to. */
 static __always_inline void learn_attached(struct __sk_buff *ctx, const struct packet *packet, __u32 window,
@@ -96,9 +113,13 @@ static __always_inline void learn_attached(struct __sk_buff *ctx, const struct p
 	key.zone = zone_of(ct);
 	word->zone = key.zone;
 	word->direction = original ? CONNTRACK_ORIGINAL : CONNTRACK_REPLY;
-	/* An entry without NAT still tells zone and initiator; what can be looked up by ports needs no row for that. */
-	if (!is_inverse(&key.original, &key.reply) || !has_lookup(&key.original))
+	/* An entry without NAT still tells zone and initiator. A later packet of TCP or UDP is looked up where it comes
+	 * in; a TCP connection's first one says it all itself. */
+	if (!is_inverse(&key.original, &key.reply) || !has_lookup(&key.original) ||
+	    (key.original.proto == PROTO_UDP && (nfct & NFCT_INFOMASK) == IP_CT_NEW))
 		store(&key, packet, window, ifindex, original, true, TRANSLATION_TC);
+	else if (ifindex && !(BPF_CORE_READ(ct, status) & IPS_ASSURED)) /* later packets are looked up */
+		tell_forwarded(packet, window, ifindex, word);
 }
 
 /* Ask conntrack by the packet's tuple: for connections that never leave by a covered egress (one-way to a process of

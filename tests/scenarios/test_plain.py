@@ -29,6 +29,15 @@ def test_pod_to_pod(lab: Lab, version: int) -> None:
     )
 
 
+@pytest.mark.parametrize("version", [4, 6])
+def test_one_datagram_each_way_has_its_initiator_and_zone(lab: Lab, version: int) -> None:
+    client, server = lab.pod("client"), lab.pod("b1")
+    ends = (client.ip6, server.ip6) if version == 6 else (client.ip, server.ip)
+    with UdpServer(server.namespace, 30000):
+        port = say(client.namespace, (ends[1], 30000), 1, port=20000)  # the server's port is the higher one
+    lab.check(Flow(udp(ends[0], port, ends[1], 30000), dialled="client", answered="b1").goes_on())
+
+
 def test_pod_to_node(lab: Lab) -> None:
     client = lab.pod("client")
     with TcpServer(lab.namespace, 10250):

@@ -24,6 +24,7 @@ struct sk_buff {
 	unsigned long _nfct; /* CONFIG_NF_CONNTRACK */
 	__u8 encapsulation : 1;
 	__u16 inner_transport_header;
+	__u16 inner_network_header;
 	__u16 network_header;
 } CORE;
 
@@ -65,6 +66,7 @@ struct nf_conn {
 
 /* include/uapi/linux/netfilter/nf_conntrack_common.h */
 #define NFCT_INFOMASK 7UL
+#define IP_CT_NEW 2
 #define IP_CT_IS_REPLY 3
 #define IPS_ASSURED (1 << 2)
 

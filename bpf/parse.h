@@ -138,24 +138,44 @@ static __always_inline bool truncated(void)
 	return false;
 }
 
-/* Octets that stand before the payload in every segment of a GSO packet, from `network`. */
+/* The octets in front of the payload in every segment of a tunnelled GSO packet, which are segments of the inner TCP
+ * or UDP; 0: this is none. */
+static __always_inline __u32 tunnelled_header(const struct frame *frame)
+{
+	__u8 version = 0, proto = 0, data_offset = 0;
+	struct frame inner = *frame;
+	struct sk_buff *kernel;
+	__u32 transport;
+
+	if (!bpf_cast_to_kern_ctx)
+		return 0;
+	kernel = bpf_cast_to_kern_ctx(frame->skb);
+	if (!BPF_CORE_READ_BITFIELD(kernel, encapsulation))
+		return 0;
+	transport = (__u16)(kernel->inner_transport_header - kernel->network_header);
+	inner.at = (__u16)(kernel->inner_network_header - kernel->network_header);
+	take_slowly(&inner, &version, 1);
+	inner.at += version >> 4 == 4 ? 9 : 6; /* protocol, or next header */
+	FORGET(inner.at);
+	take_slowly(&inner, &proto, 1);
+	inner.at = transport + 12;
+	take_slowly(&inner, &data_offset, 1);
+	return transport + (proto == PROTO_UDP ? 8 : (data_offset >> 4) * 4);
+}
+
+/* Octets that stand before the payload in every segment of a GSO packet, from `network`; 0: not known. */
 static __always_inline __u32 repeated_header(const struct frame *frame, __u8 proto, __u8 tcp_data_offset)
 {
+	__u32 tunnelled;
+
 	if (proto == PROTO_TCP)
 		return frame->at + (tcp_data_offset >> 4) * 4;
-	if (bpf_cast_to_kern_ctx) {
-		struct sk_buff *kernel = bpf_cast_to_kern_ctx(frame->skb);
-
-		if (BPF_CORE_READ_BITFIELD(kernel, encapsulation)) { /* the segments are those of an inner TCP */
-			struct frame inner = *frame;
-			__u8 data_offset;
-
-			inner.at = (__u16)(kernel->inner_transport_header - kernel->network_header) + 12;
-			if (take_slowly(&inner, &data_offset, 1))
-				return inner.at - 12 + (data_offset >> 4) * 4;
-		}
-	}
-	return frame->at + (proto == PROTO_SCTP ? 12 : 8);
+	tunnelled = tunnelled_header(frame);
+	if (tunnelled)
+		return tunnelled;
+	if (proto == PROTO_UDP)
+		return frame->at + 8;
+	return proto == PROTO_SCTP ? frame->at + 12 : 0;
 }
 
 /* IPFIX octets: the IP header and payload of every segment that this skb is on the wire. */
@@ -164,6 +184,9 @@ static __always_inline void measure(const struct frame *frame, struct packet *pa
 	volatile struct __sk_buff *skb = frame->skb;
 	__u32 size = skb->gso_size, segments = skb->gso_segs, octets = frame->length - jumbo;
 
+	FORGET(header);
+	if (!header)
+		return;
 	header -= jumbo;
 	if (!segments && size && octets > header) /* a tap with vnet_hdr leaves gso_segs 0 */
 		segments = (octets - header + size - 1) / size;
@@ -205,8 +228,8 @@ static __always_inline bool parse_transport(struct frame *frame, struct packet *
 		tuple->dport = icmp.type << 8 | icmp.code;
 		return true;
 	}
-	default:
-		return true;
+	default: /* no ports */
+		break;
 	}
 	tuple->sport = bpf_ntohs(header.sport);
 	tuple->dport = bpf_ntohs(header.dport);
@@ -387,6 +410,7 @@ static __always_inline bool parse(struct __sk_buff *ctx, struct packet *packet, 
 		return false;
 	FORGET(packet->fragment);
 	FORGET(packet->tcp_flags);
+	FORGET(packet->segments);
 	FORGET(packet->key.tuple.proto);
 	FORGET(packet->key.tuple.family);
 	if (packet->fragment)

@@ -47,6 +47,10 @@ class Capture:
         """Return `tcx` or `clsact`."""
         return self._attachment.name
 
+    def program_fd(self, name: str) -> int:
+        """Return a program's descriptor: the kernel's account of its run time hangs on it."""
+        return self._object.program_fd(name)
+
     def refresh(self) -> None:
         """Attach to what appeared or changed since the last call, let go of what vanished."""
         self.bell.silence()

@@ -1,0 +1,25 @@
+"""``python -m tests.bench``: every figure, one JSON object a line."""
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import tempfile
+from pathlib import Path
+
+from tests.bench import agent, flows, learn, programs
+
+
+def main() -> None:
+    """Measure everything."""
+    with tempfile.TemporaryDirectory() as directory, programs.noop_object(Path(directory)) as noop:
+        programs.known_rows(noop)
+        programs.new_rows(noop)
+        learn.learned(noop)
+    flows.joined()
+    agent.idle()
+    agent.throughput()
+
+
+if __name__ == "__main__":
+    main()

@@ -15,7 +15,7 @@ from natlens.kernel import libbpf
 from natlens.kernel.netlink import route_socket
 from natlens.ui.lab.namespaces import Namespace
 
-__all__ = ["Held", "attached", "devices", "held", "left", "other_agents"]
+__all__ = ["Held", "attached", "devices", "held", "left", "other_agents", "program"]
 
 PROG_LOAD, PROG_QUERY = 5, 16
 SCHED_CLS = 3
@@ -23,7 +23,7 @@ FD_BY_ID = {"prog": 13, "map": 14, "link": 30}
 SIDES = {"ingress": libbpf.BPF_TCX_INGRESS, "egress": libbpf.BPF_TCX_EGRESS}
 PARENTS = {"ingress": 0xFFFFFFF2, "egress": 0xFFFFFFF3}
 RETURN_NEXT = bytes.fromhex("b7000000ffffffff 9500000000000000")  # r0 = -1; exit
-U32_FILTER = "protocol ip pref 7 u32 match ip dport 9 0xffff action pass"
+U32_FILTER = "protocol ip pref 7 u32 match ip dport 9 0xffff flowid 1:1"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -96,10 +96,16 @@ def attached(namespace: Namespace) -> dict[str, list[str]]:
     return {place: what for place, what in found.items() if what}
 
 
-def _program() -> int:
+@contextmanager
+def program() -> Iterator[int]:
+    """Load a program that does nothing; yields its descriptor."""
     code, license_ = ctypes.create_string_buffer(RETURN_NEXT), ctypes.create_string_buffer(b"GPL")
-    load = _attributes("<IIQQ", SCHED_CLS, len(RETURN_NEXT) // 8, ctypes.addressof(code), ctypes.addressof(license_))
-    return _bpf(PROG_LOAD, load)
+    addresses = ctypes.addressof(code), ctypes.addressof(license_)
+    fd = _bpf(PROG_LOAD, _attributes("<IIQQ", SCHED_CLS, len(RETURN_NEXT) // 8, *addresses))
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 @contextmanager
@@ -109,8 +115,7 @@ def other_agents(namespace: Namespace) -> Iterator[dict[str, list[str]]]:
     Yields what :func:`attached` then says.
     """
     with ExitStack() as stack:
-        program = _program()
-        stack.callback(os.close, program)
+        fd = stack.enter_context(program())
         with namespace.enter():
             route = stack.enter_context(route_socket())
         for name, index in devices(namespace).items():
@@ -118,7 +123,7 @@ def other_agents(namespace: Namespace) -> Iterator[dict[str, list[str]]]:
             stack.callback(namespace.run, "tc", "qdisc", "del", "dev", name, "clsact")
             for side, kind in SIDES.items():
                 with namespace.enter():
-                    stack.callback(os.close, libbpf.link_tcx(program, index, kind))
-                route.tc("add-filter", "bpf", index, 1, fd=program, name="other", parent=PARENTS[side], prio=1)
+                    stack.callback(os.close, libbpf.link_tcx(fd, index, kind))
+                route.tc("add-filter", "bpf", index, 1, fd=fd, name="other", parent=PARENTS[side], prio=1)
                 namespace.run("tc", "filter", "add", "dev", name, side, *U32_FILTER.split())
         yield attached(namespace)

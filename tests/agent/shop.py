@@ -14,7 +14,7 @@ from natlens.ui.lab.traffic import TcpServer, UdpServer, exchange, ping, talk, u
 from natlens.ui.lab.wire import Count, Wire
 from tests.collector.records import LogRecord
 
-__all__ = ["SERVICE", "Expected", "Shop", "told"]
+__all__ = ["DNS", "NODE_PORT", "SERVICE", "Expected", "Shop", "counted", "told"]
 
 SERVICE, SERVICE6, DNS, NODE_PORT = "10.96.0.10", "fd00:96::10", "10.96.0.53", 30080
 WEB, NAMESERVER = 8080, 5353

@@ -7,6 +7,7 @@ handle nobody owns. A clsact qdisc is never removed and an `ingress` qdisc never
 """
 
 import errno
+import itertools
 import logging
 import os
 import socket
@@ -19,10 +20,11 @@ __all__ = ["Attachment", "ClsactAttachment", "Side", "TcxAttachment", "choose"]
 
 log = logging.getLogger(__name__)
 
+ETH_P_ALL = 3
 INGRESS, EGRESS = "ingress", "egress"
 Side = str
 
-PRIORITY = 1  # first in the chain: a peer's redirect would hide packets
+OURS = "bpf", socket.htons(ETH_P_ALL)  # what a priority must hold to take one more filter of ours
 FILTER_NAME = "natlens"
 HANDLES = range(0x6E61, 0x6E61 + 16)  # so many agents may run in one namespace
 PARENT = {INGRESS: 0xFFFFFFF2, EGRESS: 0xFFFFFFF3}
@@ -52,8 +54,13 @@ class TcxAttachment:
 
     name = "tcx"
 
-    def __init__(self) -> None:
+    def __init__(self, route: Any) -> None:
+        """``route`` is a pyroute2 ``IPRoute``: agents that attached otherwise may have been killed."""
         self._links: dict[tuple[int, Side], int] = {}
+        for qdisc in route.get_qdiscs():
+            if qdisc.get_attr("TCA_KIND") == "clsact":
+                for side in PARENT:
+                    _sweep(route, qdisc["index"], side)
 
     @staticmethod
     def supported(program_fd: int) -> bool:
@@ -72,7 +79,8 @@ class TcxAttachment:
 
     def detach(self, ifindex: int, side: Side) -> None:
         """Close the link: the kernel detaches it."""
-        os.close(self._links.pop((ifindex, side)))
+        if (ifindex, side) in self._links:  # not where the interface vanished before it was attached to
+            os.close(self._links.pop((ifindex, side)))
 
     def close(self) -> None:
         """Close every link."""
@@ -102,6 +110,25 @@ def _is_owned(handle: int) -> bool:
     return False
 
 
+def _sweep(route: Any, ifindex: int, side: Side, own: int | None = None) -> None:
+    """Remove filters of agents that are no more, and of handle ``own``."""
+    for found in route.get_filters(index=ifindex, parent=PARENT[side]):
+        options = found.get_attr("TCA_OPTIONS")
+        if found.get_attr("TCA_KIND") != "bpf" or options is None or found["handle"] not in HANDLES:
+            continue
+        if options.get_attr("TCA_BPF_NAME") == FILTER_NAME and (
+            found["handle"] == own or not _is_owned(found["handle"])
+        ):
+            route.tc("del-filter", "bpf", ifindex, found["handle"], parent=PARENT[side], info=found["info"])
+
+
+def _first_priority(route: Any, ifindex: int, side: Side) -> int:
+    """Return the first priority that is free or shared by bpf filters: filters of other kinds or protocols do not."""
+    filters = route.get_filters(index=ifindex, parent=PARENT[side])
+    taken = {found["info"] >> 16 for found in filters if (found.get_attr("TCA_KIND"), found["info"] & 0xFFFF) != OURS}
+    return next(priority for priority in itertools.count(1) if priority not in taken)
+
+
 class ClsactAttachment:
     """tc filters under clsact, through rtnetlink."""
 
@@ -111,7 +138,7 @@ class ClsactAttachment:
         """``route`` is a pyroute2 ``IPRoute``; raises KernelError where every handle is taken."""
         self._route = route
         self._handle, self._owner = _own_handle()
-        self._attached: set[tuple[int, Side]] = set()
+        self._attached: dict[tuple[int, Side], int] = {}  # and the priority
 
     def _qdisc(self, ifindex: int) -> str:
         for qdisc in self._route.get_qdiscs(ifindex):
@@ -119,19 +146,8 @@ class ClsactAttachment:
                 return str(qdisc.get_attr("TCA_KIND"))
         return ""
 
-    def _sweep(self, ifindex: int, side: Side) -> None:
-        """Remove filters of agents that are no more."""
-        for found in self._route.get_filters(index=ifindex, parent=PARENT[side]):
-            options = found.get_attr("TCA_OPTIONS")
-            if found.get_attr("TCA_KIND") != "bpf" or options is None or found["handle"] not in HANDLES:
-                continue
-            if options.get_attr("TCA_BPF_NAME") == FILTER_NAME and not (
-                found["handle"] != self._handle and _is_owned(found["handle"])
-            ):
-                self._route.tc("del-filter", "bpf", ifindex, found["handle"], parent=PARENT[side], info=found["info"])
-
     def attach(self, ifindex: int, side: Side, program_fd: int) -> bool:
-        """Attach at priority 1; False at egress where an `ingress` qdisc stands in clsact's place.
+        """Attach as early as can be; False at egress where an `ingress` qdisc stands in clsact's place.
 
         There `tc filter add … egress` would succeed and land in the ingress chain.
         """
@@ -139,7 +155,8 @@ class ClsactAttachment:
             self._route.tc("add", "clsact", ifindex)
         if self._qdisc(ifindex) != "clsact" and side == EGRESS:
             return False
-        self._sweep(ifindex, side)
+        _sweep(self._route, ifindex, side, self._handle)
+        priority = _first_priority(self._route, ifindex, side)
         self._route.tc(
             "add-filter",
             "bpf",
@@ -148,17 +165,26 @@ class ClsactAttachment:
             fd=program_fd,
             name=FILTER_NAME,
             parent=PARENT[side],
-            prio=PRIORITY,
+            prio=priority,
             direct_action=True,
         )
-        self._attached.add((ifindex, side))
+        self._attached[ifindex, side] = priority
+        if priority > 1:
+            log.warning(
+                "%s: %s: another program's filters come first (priority %d): packets they take are not counted",
+                socket.if_indextoname(ifindex),
+                side,
+                priority - 1,
+            )
         return True
 
     def detach(self, ifindex: int, side: Side) -> None:
         """Remove the own filter, by its handle."""
-        self._attached.discard((ifindex, side))
+        priority = self._attached.pop((ifindex, side), None)
+        if priority is None:
+            return
         try:
-            self._route.tc("del-filter", "bpf", ifindex, self._handle, parent=PARENT[side], prio=PRIORITY)
+            self._route.tc("del-filter", "bpf", ifindex, self._handle, parent=PARENT[side], prio=priority)
         except Exception as error:  # pyroute2's NetlinkError has no stable import path
             if getattr(error, "code", None) not in (*GONE, errno.ENOENT, errno.EINVAL):
                 raise
@@ -176,7 +202,7 @@ def choose(wanted: str, program_fd: int, route: Any) -> Attachment:
     Raises KernelError where `tcx` is asked for and the kernel has none.
     """
     if wanted != "clsact" and TcxAttachment.supported(program_fd):
-        return TcxAttachment()
+        return TcxAttachment(route)
     if wanted == "tcx":
         raise KernelError("attach: tcx: this kernel has no tcx links (they came with 6.6): use auto or clsact")
     return ClsactAttachment(route)

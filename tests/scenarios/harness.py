@@ -4,6 +4,7 @@ The check is one comparison: every expected flow names the taps that saw it, and
 taps must be those that the records have. So a record too many, a packet too many or an octet too few fails.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
@@ -16,17 +17,18 @@ from natlens.flows.join import Carry, join
 from natlens.flows.report import Limits
 from natlens.flows.tuples import address_text
 from natlens.health import Health
+from natlens.kernel import conntrack
 from natlens.kernel.capture import Capture
-from natlens.kernel.windows import Window
+from natlens.kernel.windows import TRANSLATIONS, Window
 from natlens.pipeline import take
 from natlens.ui.lab.nat import IptablesNat, NftablesNat
 from natlens.ui.lab.nat import Nat as NatRules
 from natlens.ui.lab.node import Node, Pod
 from natlens.ui.lab.packets import ICMP6, Directed
 from natlens.ui.lab.wire import Count, Wire
-from tests.scenarios import conntrack
+from tests.scenarios.accounting import entries
 
-__all__ = ["ANY", "CLOSED", "ENDED", "GOES_ON", "Directed", "Flow", "Lab", "Nat", "Record", "Setup", "State"]
+__all__ = ["ANY", "CLOSED", "ENDED", "GOES_ON", "Count", "Directed", "Flow", "Lab", "Nat", "Record", "Setup", "State"]
 
 ANY = -1  # a port that the kernel chose
 QUIET_S = 0.08
@@ -162,6 +164,7 @@ class Lab:
         self.wire.tap("lo", self.namespace, "lo")
         self.pods: dict[str, Pod] = {"outside": self.node.outside}
         self.capture: Capture | None = None
+        self._older = np.zeros(0, TRANSLATIONS)
         self.records: list[Record] = []
         self.carry = Carry()
         self.ambiguous = 0
@@ -177,18 +180,26 @@ class Lab:
         return self.pods[name]
 
     def start(self) -> None:
-        """Load and attach."""
+        """Load and attach; what conntrack knows by then goes into the first window, as in :class:`Pipeline`."""
         with self.namespace.enter():
             self.capture = Capture(self._options, self.health)
             self.capture.refresh()
+            self._older = conntrack.dump(time.monotonic_ns(), LIMITS.max_connections)
 
     def refresh(self) -> None:
         assert self.capture
         with self.namespace.enter():
             self.capture.refresh()
 
+    def restart(self) -> None:
+        """End one agent, its last records included, and begin another on the same node."""
+        self.window(flush=True)
+        self.stop()
+        self.carry = Carry()
+        self.start()
+
     def stop(self) -> None:
-        """End the capture as an agent does."""
+        """Leave no trace of the capture."""
         if self.capture:
             with self.namespace.enter():
                 self.capture.close()
@@ -208,6 +219,7 @@ class Lab:
         self.wire.settle(QUIET_S / 2)
         self.wire.clear()
         self._take()
+        self._older = self._older[:0]
         self.health.__init__()  # type: ignore[misc]
         self.records, self.carry, self.ambiguous = [], Carry(), 0
 
@@ -221,6 +233,8 @@ class Lab:
         if settle:
             self.wire.settle(QUIET_S)
         window = self._take()
+        window = replace(window, translations=np.concatenate([self._older, window.translations]))
+        self._older = self._older[:0]
         joined = join(window, self.carry, LIMITS, flush=flush)
         self.carry = joined.carry
         self.ambiguous += joined.ambiguous_octets
@@ -275,7 +289,7 @@ class Lab:
     def _check_accounting(self, records: list[tuple[Flow, Record]]) -> None:
         tracked = {
             (entry.original, entry.reply.turned(), entry.zone): (entry.forward, entry.reverse)
-            for entry in conntrack.entries(self.namespace)
+            for entry in entries(self.namespace)
         }
         for flow, record in records:
             if flow.tracked:

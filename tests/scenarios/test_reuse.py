@@ -6,7 +6,7 @@ import pytest
 
 from natlens.ui.lab.namespaces import Namespace
 from natlens.ui.lab.traffic import TcpServer, UdpServer, dial, exchange, reset, talk, udp_socket
-from tests.scenarios import conntrack
+from tests.scenarios.accounting import entries
 from tests.scenarios.addresses import SERVICE, tcp, udp
 from tests.scenarios.conftest import FULL
 from tests.scenarios.harness import Directed, Flow, Lab, Nat, State
@@ -17,7 +17,7 @@ core = pytest.mark.parametrize("lab", FULL, ids=str, indirect=True)
 
 def translated(namespace: Namespace, original: Directed) -> Directed:
     """Return what conntrack made of a connection: the kernel may have changed the port of one that clashes."""
-    (entry,) = (entry for entry in conntrack.entries(namespace) if entry.original == original)
+    (entry,) = (entry for entry in entries(namespace) if entry.original == original)
     return entry.reply.turned()
 
 

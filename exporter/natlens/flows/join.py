@@ -63,6 +63,22 @@ def _translate(live: Live, news: Live) -> npt.NDArray[np.bool_]:
     return used
 
 
+def _merge(news: Live) -> Live:
+    """Return each entry once: two sources may have told of it (a program and a dump, a dump and ctnetlink)."""
+    names = _names(news)
+    order = np.lexsort((news["nat_source"], names))
+    begins = np.flatnonzero(np.r_[True, names[order][1:] != names[order][:-1]])
+    if len(begins) == len(news):
+        return news
+    merged, sorted_ = news.take(order[begins]), news.take(order)
+    for name in ("weight_octets", "weight_packets"):
+        merged[name][:] = np.add.reduceat(sorted_[name], begins)
+    for name in ("forward_ifindex", "reply_ifindex", "seen_ns"):
+        merged[name][:] = np.maximum.reduceat(sorted_[name], begins)
+    merged["born_ns"][:] = np.minimum.reduceat(sorted_["born_ns"], begins)
+    return merged
+
+
 def _admit(live: Live, news: Live) -> Live:
     """Return the table with the window's translations in it, each once."""
     live = live.copy()
@@ -70,6 +86,7 @@ def _admit(live: Live, news: Live) -> Live:
         live[name][:] = 0
     if not len(news):
         return live
+    news = _merge(news)
     if len(live):
         # of several generations under one name the last one stands
         names, last = np.unique(_names(live)[::-1], return_index=True)

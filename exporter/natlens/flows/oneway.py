@@ -19,17 +19,20 @@ __all__ = ["unexplained"]
 def unexplained(window: Window, carry: Carry) -> npt.NDArray[np.void]:
     """Return the tuples (dtype TUPLE) of TCP and UDP rows that conntrack might still explain.
 
-    These came in, were one packet, were not answered under the inverse of their tuple, and have no translation in this
-    window nor a zone from an earlier one. Multicast is left out: it is never translated.
+    These came in, were one packet, were not answered under the inverse of their tuple, and are neither ORIGINAL nor
+    REPLY of a translation in this window or of a connection whose zone is known from an earlier one. Multicast is left
+    out: it is never translated.
     """
-    value, key = window.rows["value"], window.rows["key"]
-    tuples = key["tuple"]
+    value, side = window.rows["value"], window.rows["key"]["side"]
+    tuples = window.rows["key"]["tuple"]
     multicast = (tuples["dst"][:, 0] == 0xFF) | ((tuples["family"] == 4) & (tuples["dst"][:, 12] >= 224))
     alone = (value["packets"] == 1) & (value["conntrack"] == ConntrackWord.UNASKED) & ~multicast
-    alone &= (key["side"] == Side.INGRESS) & np.isin(tuples["proto"], (TCP, UDP))
+    alone &= (side == Side.INGRESS) & np.isin(tuples["proto"], (TCP, UDP))
     asked = tuples[alone]
-    known = carry.live["original"][carry.live["zone"] >= 0]
-    names = np.concatenate([hash_tuples(window.translations["key"]["original"]), hash_tuples(known)])
+    known = carry.live.take(carry.live["zone"] >= 0)
+    key = window.translations["key"]
+    explained = (key["original"], key["reply"], known["original"], inverse(known["translated"]))
+    names = np.concatenate([hash_tuples(one) for one in explained])
     open_ = ~np.isin(hash_tuples(asked), names) & ~np.isin(hash_tuples(inverse(asked)), hash_tuples(tuples))
     result: npt.NDArray[np.void] = asked[open_]
     return result

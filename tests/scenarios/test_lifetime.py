@@ -1,16 +1,19 @@
 """Connections longer than a window, and than an agent."""
 
 import itertools
+import socket
 
 import pytest
 
 from natlens.flows.connection import EndReason
+from natlens.ui.lab.node import Node, Pod
 from natlens.ui.lab.traffic import TcpServer, UdpServer, dial, exchange, reset, udp_socket
 from tests.scenarios.addresses import SERVICE, tcp, udp
 from tests.scenarios.conftest import CLSACT, TCX
 from tests.scenarios.harness import GOES_ON, Count, Directed, Flow, Lab, Nat, Record, Setup, State
 
 WINDOWS = 20
+Older = tuple[socket.socket, Flow]
 
 
 def dialled(lab: Lab, kind: str) -> tuple[tuple[str, int], Nat]:
@@ -92,40 +95,42 @@ def test_agent_restarted_in_mid_connection(lab: Lab, kind: str) -> None:
     assert lab.lost() == {}
 
 
+def older(client: Pod | Node, to: tuple[str, int], reached: tuple[str, int], dialled: str, answered: str) -> Older:
+    """Dial, and return the stream with the flow that it must become though conntrack has counted it for longer."""
+    stream = dial(client.namespace, to)
+    exchange(stream, 1000)
+    source, port = stream.getsockname()
+    seen = tcp(source, port, *to), tcp(source, port, *reached)
+    nat = Nat.NONE if to == reached else Nat.DNAT
+    return stream, Flow(*seen, nat, dialled, answered, tracked=False)
+
+
 @pytest.mark.parametrize("setup", [TCX, CLSACT], ids=str)
 def test_connections_older_than_the_agent(setup: Setup) -> None:
     with Lab(setup) as lab:
         client, backend = lab.pod("client"), lab.pod("b1")
-        lab.nat.service(SERVICE, "tcp", 80, [(backend.ip, 8080)])
-        lab.nat.service(SERVICE, "tcp", 443, [(lab.node.ip, 6443)])
+        pod, host = (backend.ip, 8080), (lab.node.ip, 6443)
+        lab.nat.service(SERVICE, "tcp", 80, [pod])
+        lab.nat.service(SERVICE, "tcp", 443, [host])
         with TcpServer(backend.namespace, 8080), TcpServer(lab.namespace, 6443):
-            to = [(SERVICE, 80), (backend.ip, 8080), (SERVICE, 443)]
-            streams = [dial(client.namespace, there) for there in to]
-            ports = [int(stream.getsockname()[1]) for stream in streams]
-            for stream in streams:
-                exchange(stream, 1000)
+            connections = [
+                older(client, (SERVICE, 80), pod, "client", "b1"),
+                older(client, pod, pod, "client", "b1"),
+                older(client, (SERVICE, 443), host, "client", ""),
+                older(lab.node, (SERVICE, 80), pod, "", "b1"),
+                older(lab.node, (SERVICE, 443), host, "", "lo"),
+            ]
             lab.wire.settle()
             lab.wire.clear()
             lab.start()
-            for stream in streams:
-                for octets in (200, 300, 400):
-                    exchange(stream, octets)
-                    lab.window(settle=False)
+            for octets, (stream, _) in itertools.product((200, 300, 400), connections):
+                exchange(stream, octets)
+                lab.window(settle=False)
+            for stream, _ in connections:
                 stream.close()
-        flows = older(client.ip, ports, to, [(backend.ip, 8080), (backend.ip, 8080), (lab.node.ip, 6443)])
-        lab.check(*flows)
-        for port in ports:
-            check_series([record for record in lab.records if record.original.sport == port])
-
-
-def older(client: str, ports: list[int], to: list[tuple[str, int]], reached: list[tuple[str, int]]) -> list[Flow]:
-    """Return the flows of connections that conntrack has counted for longer than the agent."""
-    flows = []
-    for port, there, end in zip(ports, to, reached, strict=True):
-        seen = tcp(client, port, *there), tcp(client, port, *end)
-        nat = Nat.NONE if there == end else Nat.DNAT
-        flows.append(Flow(*seen, nat, "client", "b1" if end[1] == 8080 else "", tracked=False))
-    return flows
+        lab.check(*(flow for _, flow in connections))
+        for _, flow in connections:
+            check_series([record for record in lab.records if record.original == flow.original])
 
 
 def test_one_way_connection_older_than_the_agent() -> None:

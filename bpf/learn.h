@@ -3,18 +3,6 @@
 #ifndef NATLENS_LEARN_H
 #define NATLENS_LEARN_H
 
-/* What conntrack says of one packet. */
-struct word {
-	__u16 zone;
-	__u8 direction; /* enum conntrack_word */
-};
-
-static __always_inline void tell(struct row *row, const struct word *word)
-{
-	row->zone = word->zone;
-	row->conntrack = word->direction;
-}
-
 /* Store ORIGINAL → REPLY in the window that the packet is counted in: nothing goes stale, nothing is overwritten. */
 static __always_inline void store(struct translation_key *key, const struct packet *packet, __u32 window, __u32 ifindex,
 				  bool original, bool leaving, __u8 source)
@@ -23,6 +11,7 @@ static __always_inline void store(struct translation_key *key, const struct pack
 	struct translation *known;
 	__u64 octets = original && leaving ? packet->octets : 0;
 	__u64 segments = original && leaving ? packet->segments : 0;
+	__u32 tick;
 
 	if (!translations) {
 		COUNT(windows_missing);
@@ -48,7 +37,11 @@ static __always_inline void store(struct translation_key *key, const struct pack
 			return;
 		}
 	}
-	known->last_ns = coarse_ns();
+	tick = bpf_jiffies64();
+	if (known->tick != tick) {
+		known->last_ns = coarse_ns();
+		known->tick = tick;
+	}
 	if (original) {
 		known->forward_ifindex = ifindex;
 		if (octets) {

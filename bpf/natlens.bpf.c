@@ -29,16 +29,14 @@ static __always_inline int came_in(struct __sk_buff *ctx, const __u32 link_heade
 {
 	volatile struct __sk_buff *skb = ctx;
 	struct packet packet = {.key = {.ifindex = skb->ifindex, .side = SIDE_INGRESS}};
-	__u32 window = active_window & 1;
-	bool fresh = false;
+	__u32 active = active_window, window = active & 1;
+	struct word word = {};
 	struct row *row;
 
-	if (!parse(ctx, &packet, link_header))
+	if (!parse(ctx, &packet, link_header, active >> 1))
 		return NEXT;
-	row = account(&packet, window, &fresh);
-	if (row && !fresh && row->conntrack == CONNTRACK_UNASKED && bpf_skb_ct_lookup) {
-		struct word word = {};
-
+	row = account(&packet, window, &word);
+	if (row && row->conntrack == CONNTRACK_UNASKED && bpf_skb_ct_lookup) {
 		learn_lookup(ctx, &packet, window, &word);
 		tell(row, &word);
 	}
@@ -65,20 +63,16 @@ static __always_inline int goes_out(struct __sk_buff *ctx, const __u32 link_head
 	volatile struct __sk_buff *skb = ctx;
 	__u32 came_in_by = skb->ingress_ifindex;
 	struct packet packet = {.key = {.ifindex = skb->ifindex, .side = SIDE_EGRESS}};
-	__u32 window = active_window & 1;
-	bool fresh;
+	__u32 active = active_window, window = active & 1;
 	struct word word = {};
-	struct row *row;
 
-	if (!parse(ctx, &packet, link_header))
+	if (!parse(ctx, &packet, link_header, active >> 1))
 		return NEXT;
 	if (bpf_cast_to_kern_ctx)
 		learn_attached(ctx, &packet, window, came_in_by, &word);
 	if (!counts || !sent_by_host(came_in_by) || forwarded_fragment(ctx, &packet, came_in_by))
 		return NEXT;
-	row = account(&packet, window, &fresh);
-	if (row && word.direction)
-		tell(row, &word);
+	account(&packet, window, &word);
 	return NEXT;
 }
 

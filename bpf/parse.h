@@ -24,10 +24,6 @@
 
 #define JUMBO 8 /* hop-by-hop header with the jumbo option: put in by BIG TCP, never on the wire */
 
-/* Make the verifier forget what it knows of a value (at run time this adds nothing: active_window is 0 or 1). What
- * follows is then walked once, not once a protocol and header: five programs take 110,000 steps instead of 800,000. */
-#define FORGET(value) ((value) |= active_window >> 1)
-
 enum next_header {
 	HOP_BY_HOP = 0,
 	PROTO_ICMP = 1,
@@ -105,6 +101,10 @@ struct frame {
 	__u32 network; /* of the first byte behind the link header, from `data` */
 	__u32 length;  /* octets from there to the end of the IP packet (as it says itself) */
 	__u32 at;      /* of the header that is next, from `network` */
+	/* 0, but the verifier does not know: or'ed to a value it makes the verifier forget what it knows of that, and
+	 * walk what follows once, not once a protocol and header: 180,000 steps for five programs instead of 800,000.
+	 */
+	__u32 nothing;
 };
 
 /* Copy the `size` bytes at frame->at. The linear part is read directly, a header that lies in a page
@@ -156,7 +156,7 @@ static __always_inline __u32 tunnelled_header(const struct frame *frame)
 	inner.at = (__u16)(kernel->inner_network_header - kernel->network_header);
 	take_slowly(&inner, &version, 1);
 	inner.at += version >> 4 == 4 ? 9 : 6; /* protocol, or next header */
-	FORGET(inner.at);
+	inner.at |= frame->nothing;
 	take_slowly(&inner, &proto, 1);
 	inner.at = transport + 12;
 	take_slowly(&inner, &data_offset, 1);
@@ -184,7 +184,7 @@ static __always_inline void measure(const struct frame *frame, struct packet *pa
 	volatile struct __sk_buff *skb = frame->skb;
 	__u32 size = skb->gso_size, segments = skb->gso_segs, octets = frame->length - jumbo;
 
-	FORGET(header);
+	header |= frame->nothing;
 	if (!header)
 		return;
 	header -= jumbo;
@@ -290,8 +290,8 @@ static __always_inline bool skip_extensions(struct frame *frame, struct packet *
 	struct ip6_fragment header;
 
 	for (int i = 0; i < EXTENSION_HEADERS && is_extension(next); i++) {
-		FORGET(frame->at);
-		FORGET(packet->fragment);
+		frame->at |= frame->nothing;
+		packet->fragment |= frame->nothing;
 		if (next == FRAGMENT) {
 			if (frame->at + 8 > frame->length || !take_slowly(frame, &header, 8))
 				return truncated();
@@ -378,11 +378,12 @@ static __always_inline void name_fragment(struct packet *packet)
 	tuple->proto = known->proto;
 }
 
-/* Fill `packet` (zeroed by the caller). Returns false for what is not IP, and for what cannot be parsed (counted). */
-static __always_inline bool parse(struct __sk_buff *ctx, struct packet *packet, const __u32 link_header)
+/* Fill `packet` (zeroed by the caller); for `nothing` see struct frame. Returns false for what is not IP, and for what
+ * cannot be parsed (counted). */
+static __always_inline bool parse(struct __sk_buff *ctx, struct packet *packet, const __u32 link_header, __u32 nothing)
 {
 	volatile struct __sk_buff *skb = ctx;
-	struct frame frame = {.skb = ctx, .network = link_header};
+	struct frame frame = {.skb = ctx, .network = link_header, .nothing = nothing};
 	__be16 protocol = skb->protocol;
 	struct {
 		__be16 tci;
@@ -398,7 +399,7 @@ static __always_inline bool parse(struct __sk_buff *ctx, struct packet *packet, 
 		protocol = tag.protocol;
 		frame.network += sizeof(tag);
 	}
-	FORGET(frame.network);
+	frame.network |= nothing;
 	frame.length = skb->len - frame.network;
 	if (protocol == bpf_htons(ETH_P_IP))
 		parsed = parse_ip4(&frame, packet);
@@ -408,11 +409,11 @@ static __always_inline bool parse(struct __sk_buff *ctx, struct packet *packet, 
 		COUNT(unparsed_vlan);
 	if (!parsed)
 		return false;
-	FORGET(packet->fragment);
-	FORGET(packet->tcp_flags);
-	FORGET(packet->segments);
-	FORGET(packet->key.tuple.proto);
-	FORGET(packet->key.tuple.family);
+	packet->fragment |= nothing;
+	packet->tcp_flags |= nothing;
+	packet->segments |= nothing;
+	packet->key.tuple.proto |= nothing;
+	packet->key.tuple.family |= nothing;
 	if (packet->fragment)
 		name_fragment(packet);
 	return true;

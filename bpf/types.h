@@ -63,7 +63,8 @@ struct row {
 	__u8 tcp_flags DOC("union of the TCP flags");
 	__u8 syn DOC("bits of enum syn: of the SYN that opened this generation");
 	__u8 conntrack DOC("enum conntrack_word: the direction that conntrack gives these packets");
-	__u8 reserved[7] DOC("0");
+	__u8 reserved[3] DOC("0");
+	__u32 tick DOC("jiffies when last_ns was read: the clock is asked once a tick");
 };
 
 struct retired_key {
@@ -87,7 +88,8 @@ struct translation {
 		DOC("interface a packet in ORIGINAL direction came in by; 0: not seen, or the host sent it");
 	__u32 reply_ifindex DOC("interface a packet in REPLY direction came in by; 0: not seen, or the host sent it");
 	__u8 source DOC("enum translation_source");
-	__u8 reserved[7] DOC("0");
+	__u8 reserved[3] DOC("0");
+	__u32 tick DOC("jiffies when last_ns was read");
 };
 
 struct fragment_key {

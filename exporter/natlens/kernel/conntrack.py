@@ -57,7 +57,7 @@ def _entry(message: Any, now_ns: int, source: TranslationSource) -> Entry:
         message.get_attr("CTA_ZONE") or 0,
         0,
     )
-    return key, (now_ns, now_ns, 0, 0, 0, 0, source, np.zeros(7, np.uint8))
+    return key, (now_ns, now_ns, 0, 0, 0, 0, source, np.zeros(3, np.uint8), 0)
 
 
 def dump(now_ns: int, limit: int) -> npt.NDArray[np.void]:

@@ -41,7 +41,8 @@ ROW = np.dtype(
         ("tcp_flags", np.uint8),  # union of the TCP flags
         ("syn", np.uint8),  # bits of enum syn: of the SYN that opened this generation
         ("conntrack", np.uint8),  # enum conntrack_word: the direction that conntrack gives these packets
-        ("reserved", np.uint8, (7,)),  # 0
+        ("reserved", np.uint8, (3,)),  # 0
+        ("tick", np.uint32),  # jiffies when last_ns was read: the clock is asked once a tick
     ]
 )
 """`struct row`, 48 bytes."""
@@ -79,7 +80,8 @@ TRANSLATION = np.dtype(
             np.uint32,
         ),  # interface a packet in REPLY direction came in by; 0: not seen, or the host sent it
         ("source", np.uint8),  # enum translation_source
-        ("reserved", np.uint8, (7,)),  # 0
+        ("reserved", np.uint8, (3,)),  # 0
+        ("tick", np.uint32),  # jiffies when last_ns was read
     ]
 )
 """`struct translation`, 48 bytes."""

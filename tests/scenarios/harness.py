@@ -21,6 +21,7 @@ from natlens.kernel import conntrack
 from natlens.kernel.capture import Capture
 from natlens.kernel.windows import TRANSLATIONS, Window
 from natlens.pipeline import take
+from natlens.ui.lab.namespaces import Namespace
 from natlens.ui.lab.nat import IptablesNat, NftablesNat
 from natlens.ui.lab.nat import Nat as NatRules
 from natlens.ui.lab.node import Node, Pod
@@ -163,6 +164,7 @@ class Lab:
         self.wire.tap("outside", self.node.outside.namespace)
         self.wire.tap("lo", self.namespace, "lo")
         self.pods: dict[str, Pod] = {"outside": self.node.outside}
+        self.namespaces: dict[str, Namespace] = {}  # others than pods
         self.capture: Capture | None = None
         self._older = np.zeros(0, TRANSLATIONS)
         self.records: list[Record] = []

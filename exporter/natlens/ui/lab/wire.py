@@ -4,6 +4,7 @@ It shares nothing with the programs in ``bpf/``: the demo and the tests hold the
 of the IP packet (no link header, no padding), of every segment where a device hands over several as one.
 """
 
+import mmap
 import selectors
 import socket
 import struct
@@ -17,12 +18,16 @@ from natlens.ui.lab.packets import Directed, Ports, read_packet
 
 __all__ = ["Count", "Wire"]
 
-SOL_PACKET, PACKET_STATISTICS, PACKET_VNET_HDR = 263, 6, 15
-SO_RCVBUFFORCE = 33
+SOL_PACKET = 263
+PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION, PACKET_VNET_HDR = 5, 6, 10, 15
+TPACKET_V2 = 1
+TP_STATUS_KERNEL, TP_STATUS_USER = 0, 1
 ETH_P_ALL = 3
-BUFFER = 64 << 20  # of the kernel's, per interface; only what waits takes memory
-HEADERS = 512  # bytes of a packet that are looked at
+FRAME, FRAMES, BLOCK = 512, 16384, 1 << 17  # bytes of a packet that are kept, packets that may wait
 LOOPBACK, ETHERNET = 772, 1
+RING_HEADER = struct.Struct("=IIIHH16x")  # struct tpacket2_hdr: status, length, kept, offset of link and IP header
+ADDRESS = struct.Struct("!HHxxxx")  # struct sockaddr_ll begins: family, protocol in network order, interface …
+KIND = struct.Struct("=HB")  # … then hardware type and packet type
 VNET_HEADER = struct.Struct("=BBHHHH")  # flags, GSO type, header length, GSO size, checksum start and offset
 TICK_S = 0.005
 
@@ -39,36 +44,52 @@ class Count(NamedTuple):
 
 
 class _Tap:
-    """One interface."""
+    """One interface.
+
+    A ring, for its packets are copied when they pass. What a plain socket reads is shared with the packet that goes
+    on, and NAT and refragmentation were seen to rewrite it before it was read.
+    """
 
     def __init__(self, namespace: Namespace, device: str) -> None:
         with namespace.enter():
             self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
-            self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
+            self.socket.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V2)
             self.socket.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+            ring = struct.pack("IIII", BLOCK, FRAMES * FRAME // BLOCK, FRAME, FRAMES)
+            self.socket.setsockopt(SOL_PACKET, PACKET_RX_RING, ring)
+            self._ring = mmap.mmap(self.socket.fileno(), FRAMES * FRAME)
             self.socket.bind((device, ETH_P_ALL))  # nothing is received before
         self.counts: dict[Directed, Count] = {}
         self._fragments: Ports = {}
-        self._buffer = bytearray(HEADERS)
+        self._next = 0
 
     def read(self) -> bool:
         """Count one packet; False where none waits."""
-        try:
-            length, address = self.socket.recvfrom_into(self._buffer, 0, socket.MSG_TRUNC)
-        except BlockingIOError:
+        at = self._next * FRAME
+        status, length, kept, link, network = RING_HEADER.unpack_from(self._ring, at)
+        if not status & TP_STATUS_USER:
             return False
-        _, protocol, kind, hardware, *_ = address
-        if hardware == LOOPBACK and kind == socket.PACKET_OUTGOING:  # every packet passes lo twice
-            return True
-        start = VNET_HEADER.size + (14 if hardware in (ETHERNET, LOOPBACK) else 0)
-        gso_size = VNET_HEADER.unpack_from(self._buffer)[3]
-        found = read_packet(
-            protocol, bytes(self._buffer[start : min(length, HEADERS)]), length - start, gso_size, self._fragments
-        )
+        _, protocol = ADDRESS.unpack_from(self._ring, at + RING_HEADER.size)
+        hardware, kind = KIND.unpack_from(self._ring, at + RING_HEADER.size + ADDRESS.size)
+        if not (hardware == LOOPBACK and kind == socket.PACKET_OUTGOING):  # every packet passes lo twice
+            skipped = network - link if hardware in (ETHERNET, LOOPBACK) else 0
+            begin = at + link + skipped
+            gso_size = VNET_HEADER.unpack_from(self._ring, at + link - VNET_HEADER.size)[3]
+            self._count(protocol, self._ring[begin : at + link + kept], length - skipped, gso_size)
+        self._ring[at : at + 4] = TP_STATUS_KERNEL.to_bytes(4, "little")
+        self._next = (self._next + 1) % FRAMES
+        return True
+
+    def _count(self, protocol: int, data: bytes, length: int, gso_size: int) -> None:
+        found = read_packet(protocol, data, length, gso_size, self._fragments)
         if found:
             directed, octets, packets = found
             self.counts[directed] = self.counts.get(directed, Count()) + Count(octets, packets)
-        return True
+
+    def close(self) -> None:
+        """Give the ring back."""
+        self._ring.close()
+        self.socket.close()
 
     def lost(self) -> int:
         """Return how many packets the kernel could not hand over since the last call."""
@@ -145,5 +166,5 @@ class Wire:
             self.verify()
         finally:
             for tap in self._taps.values():
-                tap.socket.close()
+                tap.close()
             self._selector.close()

@@ -2,9 +2,12 @@
 
 ``import pyroute2`` imports every protocol it speaks: 12 MiB that a node agent would carry for life; rtnetlink
 and ctnetlink are 6 MiB. So its package is stood in for while these are imported, and is itself again afterwards.
+asyncio, which it runs on, imports ssl where there is one: 5 MiB for TLS that nobody speaks over netlink.
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -25,11 +28,21 @@ def _part(module: str) -> ModuleType:
         raise MissingFeature("the Python package pyroute2 is not installed: pip install natlens brings it")
     stand_in = ModuleType("pyroute2")
     stand_in.__path__ = list(spec.submodule_search_locations)
-    sys.modules["pyroute2"] = stand_in
-    try:
+    with _standing_in("pyroute2", stand_in), _standing_in("ssl", None):
         return import_module(module)
+
+
+@contextmanager
+def _standing_in(name: str, module: ModuleType | None) -> Iterator[None]:
+    """Let imports find ``module`` (None: nothing) under ``name``, unless that is imported already."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = module  # type: ignore[assignment]  # None is how importlib is told "there is none"
+    try:
+        yield
     finally:
-        del sys.modules["pyroute2"]
+        del sys.modules[name]
 
 
 def route_socket() -> Any:  # pyroute2 is untyped

@@ -11,6 +11,12 @@ __all__ = ["Node", "Pod"]
 NODE_IP, NODE_IP6 = "192.0.2.1", "2001:db8::1"
 OUTSIDE_IP, OUTSIDE_IP6 = "192.0.2.2", "2001:db8::2"
 OFFLOADS = "tso", "gso", "gro", "tx", "rx"
+# What IPv6 says of its own accord is over soon: no duplicate detection, no search for routers, reports at once.
+QUIET = {
+    "ipv6__conf__default__accept_dad": 0,
+    "ipv6__conf__default__router_solicitations": 0,
+    "ipv6__conf__default__mldv2_unsolicited_report_interval": 10,
+}
 _numbers = itertools.count()
 
 
@@ -46,7 +52,7 @@ class Node:
             ipv6__conf__all__forwarding=1,
             netfilter__nf_conntrack_acct=1,
             ipv4__conf__all__rp_filter=0,
-            ipv6__conf__default__accept_dad=0,
+            **QUIET,
         )
         self.outside = self._connect("outside", "eth0", NODE_IP, OUTSIDE_IP, NODE_IP6, OUTSIDE_IP6)
         self.namespace.ip(f"route add default via {OUTSIDE_IP}\nroute add default via {OUTSIDE_IP6}")
@@ -82,7 +88,7 @@ class Node:
     def make_namespace(self, name: str) -> Namespace:
         """Make one more namespace that goes with the node."""
         namespace = Namespace(f"{self._prefix}-{name}")
-        namespace.sysctl(ipv6__conf__default__accept_dad=0)
+        namespace.sysctl(**QUIET)
         self._extra.append(namespace)
         return namespace
 

@@ -28,7 +28,9 @@ def _part(module: str) -> ModuleType:
         raise MissingFeature("the Python package pyroute2 is not installed: pip install natlens brings it")
     stand_in = ModuleType("pyroute2")
     stand_in.__path__ = list(spec.submodule_search_locations)
-    with _standing_in("pyroute2", stand_in), _standing_in("ssl", None):
+    with _standing_in("ssl", None):  # asyncio asks whether there is one
+        import_module("asyncio")
+    with _standing_in("pyroute2", stand_in), _standing_in("ssl", ModuleType("ssl")):  # pyroute2 wants one by name
         return import_module(module)
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from natlens.flows.hashing import hash_tuples
 from natlens.flows.live import Live
 from natlens.flows.match import SLACK_NS, Matches, equal, outlives
-from natlens.flows.tuples import inverse, words
+from natlens.flows.tuples import inverse, same
 
 __all__ = ["release"]
 
@@ -21,18 +21,16 @@ Rows = npt.NDArray[np.void]
 
 def release(rows: Rows, entries: Live, matches: Matches) -> Matches:
     """Return the matches without those of rows that an unexplained row has the better right to."""
-    candidates = np.flatnonzero(entries["nat_source"][matches.entry])
-    value = rows["value"][matches.row[candidates]]
-    outside = candidates[outlives(value, entries.take(matches.entry[candidates]))]
     unexplained = np.ones(len(rows), np.bool_)
     unexplained[matches.row] = False
+    outside = np.flatnonzero(outlives(rows["value"], entries, matches.row, matches.entry))
     if not len(outside) or not unexplained.any():
         return matches
     claims = rows[unexplained]
     answers, contested = inverse(claims["key"]["tuple"]), rows[matches.row[outside]]
     claim, at = equal(hash_tuples(answers), hash_tuples(contested["key"]["tuple"]))
-    same = (words(answers[claim]) == words(contested["key"]["tuple"][at])).all(axis=1)
-    together = same & _overlap(claims["value"][claim], contested["value"][at])
+    equals = same(answers[claim], contested["key"]["tuple"][at])
+    together = equals & _overlap(claims["value"][claim], contested["value"][at])
     keep = ~np.isin(matches.row, matches.row[outside[at[together]]])
     return Matches(matches.row[keep], matches.entry[keep], matches.reverse[keep])
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from natlens.flows import claim, generations, plain, share
+from natlens.flows.columns import gather, stack
 from natlens.flows.hashing import hash_tuples, mix
 from natlens.flows.live import Live, from_translations, is_plain
 from natlens.flows.match import Matches, match
@@ -105,7 +106,7 @@ def join(window: Window, carry: Carry, limits: Limits, *, flush: bool = False) -
     Pure: the same arguments give the same result, and nothing of them is changed. Every row goes into exactly
     one connection, now or with the next window; with ``flush`` all of it now.
     """
-    rows = np.concatenate([carry.held, window.rows]) if len(carry.held) else window.rows
+    rows = stack([carry.held, window.rows]) if len(carry.held) else window.rows
     entries = _admit(carry.live, from_translations(window.translations))
     matches = claim.release(rows, entries, match(rows, entries))
     explained = np.zeros(len(rows), np.bool_)
@@ -118,4 +119,4 @@ def join(window: Window, carry: Carry, limits: Limits, *, flush: bool = False) -
     entries, matches, superseded, spanning_octets = generations.divide(rows, entries, matches)
     tally(rows, entries, matches, window.unix_offset_ns)
     connections, live = report(entries, superseded, window.end_ns, limits, flush=flush)
-    return Joined(connections, Carry(live, rows[held]), shared_octets + spanning_octets)
+    return Joined(connections, Carry(live, gather(rows, held)), shared_octets + spanning_octets)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from natlens.flows.columns import gather, stack
 from natlens.flows.tuples import TUPLE, inverse, same
 
 __all__ = ["LIVE", "Live", "blank", "from_translations", "is_plain", "nat_kind"]
@@ -67,7 +68,7 @@ class Live:
     @classmethod
     def concatenate(cls, parts: Sequence["Live"]) -> "Live":
         """Return the rows of all parts, in order."""
-        return cls({name: np.concatenate([part[name] for part in parts]) for name in LIVE.names or ()})
+        return cls({name: stack([part[name] for part in parts]) for name in LIVE.names or ()})
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -79,7 +80,9 @@ class Live:
 
     def take(self, rows: npt.NDArray[Any]) -> "Live":
         """Return the rows at these indices, or where this mask is true, as a table of their own."""
-        return Live({name: column[rows] for name, column in self._columns.items()})
+        if rows.dtype == np.bool_:
+            rows = np.flatnonzero(rows)
+        return Live({name: gather(column, rows) for name, column in self._columns.items()})
 
     def copy(self) -> "Live":
         """Return a table that shares nothing with this one."""

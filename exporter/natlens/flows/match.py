@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from natlens.flows.columns import gather, stack
 from natlens.flows.hashing import hash_tuples
 from natlens.flows.live import Live, is_plain
 from natlens.flows.tuples import inverse, same
@@ -49,27 +50,26 @@ def _candidates(tuples: npt.NDArray[np.void], entries: Live) -> tuple[Indices, I
     translated = np.flatnonzero(~is_plain(entries))
     everything = np.arange(len(entries))
     inverse_original = inverse(entries["original"])
-    reply = inverse(entries["translated"][translated])
-    names = np.concatenate([entries["original"], entries["translated"][translated], inverse_original, reply])
+    after = gather(entries["translated"], translated)
+    names = stack([entries["original"], after, inverse_original, inverse(after)])
     owner = np.concatenate([everything, translated, everything, translated])
     form = np.repeat(np.arange(4), [len(everything), len(translated), len(everything), len(translated)])
+    tuples = np.ascontiguousarray(tuples)
     row, at = equal(hash_tuples(tuples), hash_tuples(names))
-    really = same(tuples[row], names[at])  # hashes may collide, tuples do not
+    really = same(gather(tuples, row), gather(names, at))  # hashes may collide, tuples do not
     row, at = row[really], at[really]
     return row, owner[at], form[at]
 
 
 def equal(wanted: npt.NDArray[np.uint64], names: npt.NDArray[np.uint64]) -> tuple[Indices, Indices]:
-    """Return the pairs (i, j) with ``wanted[i] == names[j]``, in the order of i."""
+    """Return the pairs (i, j) with ``wanted[i] == names[j]``; those of one i are neighbours."""
     order, needles = np.argsort(names), np.argsort(wanted)
     names, wanted = names[order], wanted[needles]  # sorted needles: neighbours are found in the cache
     first = np.searchsorted(names, wanted, "left")
     count = np.searchsorted(names, wanted, "right") - first
     row = np.repeat(needles, count)
     offset = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
-    at = order[np.repeat(first, count) + offset]
-    straight = np.argsort(row, kind="stable")
-    return row[straight], at[straight]
+    return row, order[np.repeat(first, count) + offset]
 
 
 def _possible(rows: Rows, entries: Live, row: Indices, entry: Indices, form: Indices) -> npt.NDArray[np.bool_]:
@@ -82,6 +82,7 @@ def _possible(rows: Rows, entries: Live, row: Indices, entry: Indices, form: Ind
 
 def _evidence(rows: Rows, entries: Live, form: Indices) -> npt.NDArray[np.int64]:
     """Return how well each (row, entry) pair fits: ±1 a clue, the stronger clue in the higher digit (base 4)."""
+    pair = np.arange(len(form))
     reverse = form >= REVERSE
     word, value = rows["value"]["conntrack"], rows["value"]
     known = word >= ConntrackWord.ORIGINAL
@@ -93,37 +94,36 @@ def _evidence(rows: Rows, entries: Live, form: Indices) -> npt.NDArray[np.int64]
     by = np.where(reverse, entries["reply_ifindex"], entries["forward_ifindex"])
     interface = np.where(coming_in & (by != 0), np.where(rows["key"]["ifindex"] == by, 1, -1), 0)
     alive = np.where(entries["ended"], -1, 0)
-    life = np.where(outlives(value, entries), -1, 0)
+    life = np.where(outlives(value, entries, pair, pair), -1, 0)
     score = np.zeros(len(form), np.int64)
     for clue in (direction, zone, life, side, interface, alive):
         score = score * 4 + clue
     return score
 
 
-def _gap(value: Rows, entries: Live) -> npt.NDArray[np.int64]:
-    """Return the time (ns) between the packets of a row and the life of an entry; 0 where they overlap."""
-    first, last = value["first_ns"].astype(np.int64), value["last_ns"].astype(np.int64)
-    until = np.maximum(entries["seen_ns"], entries["last_ns"])
-    gap = np.maximum(np.maximum(entries["born_ns"] - last, first - until), 0)
+def _gap(value: Rows, entries: Live, row: Indices, entry: Indices) -> npt.NDArray[np.int64]:
+    """Return, for each pair, the time (ns) between a row's packets and an entry's life; 0 where they overlap."""
+    first, last = (value[name].astype(np.int64)[row] for name in ("first_ns", "last_ns"))
+    until = np.maximum(entries["seen_ns"], entries["last_ns"])[entry]
+    gap = np.maximum(np.maximum(entries["born_ns"][entry] - last, first - until), 0)
     result: npt.NDArray[np.int64] = np.where(gap <= SLACK_NS, 0, gap)
     return result
 
 
-def outlives(value: Rows, entries: Live) -> npt.NDArray[np.bool_]:
-    """Tell which rows (their values) lie before or after the life of a translated entry.
+def outlives(value: Rows, entries: Live, row: Indices, entry: Indices) -> npt.NDArray[np.bool_]:
+    """Tell, for each pair, whether the row lies before or after the life of a translated entry.
 
     Each packet of such an entry is seen leaving, and moves the time when the entry was last seen. Nothing of the
     kind is known of entries without NAT.
     """
-    result: npt.NDArray[np.bool_] = (entries["nat_source"] != 0) & (_gap(value, entries) > 0)
+    result: npt.NDArray[np.bool_] = (entries["nat_source"][entry] != 0) & (_gap(value, entries, row, entry) > 0)
     return result
 
 
-def _distance(rows: Rows, entries: Live) -> npt.NDArray[np.int64]:
+def _distance(rows: Rows, entries: Live, row: Indices, entry: Indices) -> npt.NDArray[np.int64]:
     """Return how far apart in time (ns) a row and an entry are; a SYN is measured to the entry's birth."""
-    value = rows["value"]
-    birth = np.abs(entries["born_ns"] - value["first_ns"].astype(np.int64))
-    result: npt.NDArray[np.int64] = np.where(opens(rows), birth, _gap(value, entries))
+    birth = np.abs(entries["born_ns"][entry] - rows["value"]["first_ns"].astype(np.int64)[row])
+    result: npt.NDArray[np.int64] = np.where(opens(rows)[row], birth, _gap(rows["value"], entries, row, entry))
     return result
 
 
@@ -139,9 +139,8 @@ def match(rows: Rows, entries: Live) -> Matches:
 
 def _best(rows: Rows, entries: Live, row: Indices, entry: Indices, form: Indices) -> tuple[Indices, Indices, Indices]:
     """Keep for each row the entries that fit best; more than one only where nothing tells them apart."""
-    pairs = entries.take(entry)
-    score = _evidence(rows[row], pairs, form)
-    distance = _distance(rows[row], pairs)
+    score = _evidence(gather(rows, row), entries.take(entry), form)
+    distance = _distance(rows, entries, row, entry)
     order = np.lexsort((entry, distance, -score, row))
     row, entry, form, score, distance = row[order], entry[order], form[order], score[order], distance[order]
     start = np.flatnonzero(np.r_[True, row[1:] != row[:-1]])

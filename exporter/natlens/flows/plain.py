@@ -3,10 +3,11 @@
 import numpy as np
 import numpy.typing as npt
 
+from natlens.flows.columns import gather
 from natlens.flows.hashing import hash_tuples
 from natlens.flows.live import Live, blank
 from natlens.flows.match import Matches
-from natlens.flows.tuples import answerable, inverse, same, starts
+from natlens.flows.tuples import TUPLE, answerable, inverse, same, starts, words
 from natlens.kernel.structs import ConntrackWord, Syn
 
 __all__ = ["group"]
@@ -22,10 +23,16 @@ def _pairs(tuples: npt.NDArray[np.void]) -> tuple[npt.NDArray[np.intp], npt.NDAr
         own, other = hash_tuples(tuples, seed), hash_tuples(turned, seed)
         straight = (own <= other) | ~answerable(tuples)
         first, member = _classes(np.where(straight, own, other))
-        named = np.where(straight, tuples, turned)
-        if same(named, named[first][member]).all():
-            return member, named[first], straight
+        named = _choose(straight, tuples, turned)
+        if same(named, gather(named, first[member])).all():
+            return member, gather(named, first), straight
         seed += 1  # two groups share a hash: once in 2**64 / n² windows
+
+
+def _choose(mask: npt.NDArray[np.bool_], yes: npt.NDArray[np.void], no: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """Return ``np.where(mask, yes, no)`` of tuples."""
+    chosen: npt.NDArray[np.void] = np.where(mask[:, None], words(yes), words(no)).view(TUPLE).reshape(-1)
+    return chosen
 
 
 def _classes(hashes: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -63,7 +70,7 @@ def group(
 
     The initiator is who conntrack says it is; else who sent the SYN; else what the tuple alone tells.
     """
-    part = rows[unmatched]
+    part = gather(rows, unmatched)
     member, named, straight = _pairs(part["key"]["tuple"])
     by_word, by_syn = _votes(part, member, straight, len(named))
     forward = np.where(by_word != 0, by_word > 0, np.where(by_syn != 0, by_syn > 0, starts(named)))
@@ -72,6 +79,6 @@ def group(
     held = (first > young_ns) & (by_word == 0)
     number = np.cumsum(~held) - 1 + offset
     chosen = ~held[member]
-    original = np.where(forward, named, inverse(named))[~held]
+    original = gather(_choose(forward, named, inverse(named)), ~held)
     matches = Matches(unmatched[chosen], number[member[chosen]], (straight != forward[member])[chosen])
     return blank(original, original), matches, unmatched[~chosen]

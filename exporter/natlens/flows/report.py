@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from natlens.flows.columns import gather
 from natlens.flows.connection import CONNECTION, EndReason, State
 from natlens.flows.live import Live, nat_kind
 from natlens.flows.tuples import TCP
@@ -113,9 +114,9 @@ def _said(entries: Live, due: npt.NDArray[np.intp]) -> None:
 def _records(entries: Live, due: npt.NDArray[np.intp], reason: npt.NDArray[np.int64]) -> npt.NDArray[np.void]:
     records = np.zeros(len(due), CONNECTION)
     for name in SAME:
-        records[name] = entries[name][due]
+        records[name] = gather(entries[name], due)
     records["end_ns"] = (entries["start_ns"] + (entries["last_ns"] - entries["first_ns"]))[due]
-    records["nat"] = nat_kind(entries["original"][due], entries["translated"][due])
+    records["nat"] = nat_kind(records["original"], records["translated"])
     records["end_reason"] = reason
     closed, reset = (mask[due] for mask in _states(entries))
     unanswered = records["reverse_packets_total"] == 0

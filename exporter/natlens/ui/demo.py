@@ -8,14 +8,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from natlens.errors import KernelError, NatlensError
 from natlens.kernel.probe import require
 from natlens.otlp.jsonlines import parse_lines
+from natlens.ui.lab.namespaces import NETNS, run
 from natlens.ui.lab.nat import NftablesNat
 from natlens.ui.lab.node import Node, Pod
 from natlens.ui.lab.objects import manifest
@@ -30,6 +31,7 @@ SERVICE, SERVICE6, DNS, NODE_PORT = "10.96.0.10", "fd00:96::10", "10.96.0.53", 3
 WEB, NAMESERVER = 8080, 5353
 ROUNDS, CALL_OCTETS = 6, 2000
 START_S, STOP_S = 15.0, 20.0
+ENDS = signal.SIGINT, signal.SIGTERM
 
 
 @dataclass(frozen=True)
@@ -73,21 +75,55 @@ def _objects(node: Node, web: list[Pod], dns: Pod, clients: list[Pod]) -> str:
     )
 
 
+class Interruption:
+    """SIGINT and SIGTERM, put off to where the demo asks: an exception anywhere would leave half-made things behind."""
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def watch(self, stack: ExitStack) -> None:
+        """Begin; ``stack`` ends it."""
+        for number in ENDS:
+            stack.callback(signal.signal, number, signal.signal(number, self._note))
+
+    def _note(self, number: int, _: object) -> None:
+        self._number = number
+
+    def check(self) -> None:
+        """End the demo if it was told to."""
+        if self._number:
+            raise SystemExit(128 + self._number)
+
+    def ignore(self) -> None:
+        """Let nothing cut the end short: `ip netns del` inherits this, and Ctrl-C goes to it as well."""
+        for number in ENDS:
+            signal.signal(number, signal.SIG_IGN)
+
+
 @contextmanager
 def _agent(node: Node, arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """Run ``natlens observe`` in the node's namespace, with its table on our screen; SIGTERM at the end."""
+    """Run ``natlens observe`` in the node's namespace, with its table on our screen."""
     command = ["nsenter", f"--net={node.namespace.path}", sys.executable, "-m", "natlens", "observe", *arguments]
-    agent = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        yield agent
-    finally:
-        if agent.poll() is None:
-            agent.send_signal(signal.SIGTERM)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as agent:
         try:
-            agent.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            agent.kill()
-            agent.wait()
+            yield agent
+        finally:
+            with suppress(KernelError):  # another error, if there is one, says more
+                _stop(agent)
+
+
+def _stop(agent: subprocess.Popen[str]) -> str:
+    """Let the agent flush and end; returns what it said, raises KernelError where it did not end well."""
+    if agent.poll() is None:
+        agent.terminate()
+    try:
+        said = agent.communicate(timeout=STOP_S)[1]
+    except subprocess.TimeoutExpired:
+        agent.kill()
+        said = agent.communicate()[1]
+    if agent.returncode:
+        raise KernelError(f"natlens ended with status {agent.returncode}: {said.strip()}")
+    return said
 
 
 def _wait_for_start(agent: subprocess.Popen[str]) -> None:
@@ -103,10 +139,11 @@ def _wait_for_start(agent: subprocess.Popen[str]) -> None:
     raise KernelError(f"natlens did not start: {' '.join(said) or 'it said nothing'}")
 
 
-def _call(node: Node, clients: list[Pod]) -> tuple[int, set[int]]:
+def _call(node: Node, clients: list[Pod], interruption: Interruption) -> tuple[int, set[int]]:
     """Make the traffic; returns how many connections that was, and the node's own client ports."""
     made, own = 0, set()
     for _ in range(ROUNDS):
+        interruption.check()
         for client in clients:
             talk(client.namespace, (SERVICE, 80), CALL_OCTETS)
             talk(client.namespace, (SERVICE6, 80), CALL_OCTETS)
@@ -144,12 +181,20 @@ def _account(records: list[Record], connections: int, wire_bytes: int, dropped: 
     return Account(connections, len(ended), wire_bytes, recorded, dropped)
 
 
-def _run(output: Path, stack: ExitStack) -> Account:
+def _pods(node: Node, names: Iterable[str], interruption: Interruption) -> list[Pod]:
+    pods = []
+    for name in names:
+        interruption.check()
+        pods.append(node.pod(name))
+    return pods
+
+
+def _run(output: Path, stack: ExitStack, interruption: Interruption) -> Account:
     """Build, capture, call, account. Everything made is on ``stack``."""
     _say("building a node of network namespaces: 6 pods, 2 Services, a NodePort …")
     node = stack.enter_context(Node())
-    web, dns = [node.pod(f"web-{n}") for n in (1, 2, 3)], node.pod("dns-1")
-    clients = [node.pod(f"client-{n}") for n in (1, 2)]
+    *web, dns = _pods(node, ("web-1", "web-2", "web-3", "dns-1"), interruption)
+    clients = _pods(node, ("client-1", "client-2"), interruption)
     _services(node, web, dns)
     identity = Path(stack.enter_context(tempfile.TemporaryDirectory()), "objects.yaml")
     identity.write_text(_objects(node, web, dns, clients))
@@ -165,12 +210,10 @@ def _run(output: Path, stack: ExitStack) -> Account:
     _say("natlens observe --translated-only, and calls through ClusterIP, NodePort, UDP and IPv6 …")
     with _agent(node, arguments) as agent:
         _wait_for_start(agent)
-        connections, own_ports = _call(node, clients)
+        connections, own_ports = _call(node, clients, interruption)
         wire.settle()
         time.sleep(1.2)  # one more interval, so that the last ones are seen live as well
-    said = agent.stderr.read() if agent.stderr else ""
-    if agent.returncode:
-        raise KernelError(f"natlens ended with status {agent.returncode}: {said.strip()}")
+        said = _stop(agent)
     return _account(_read(output), connections, _wire_bytes(wire, senders, node.ip, own_ports), _dropped(said))
 
 
@@ -178,6 +221,12 @@ def _dropped(said: str) -> int:
     """Sum every loss that the agent names in its last line."""
     last = next(line for line in reversed(said.splitlines()) if "stopped:" in line)
     return sum(int(number) for number in re.findall(r"dropped[^ =]*(?:\{[^}]*\})?=(\d+)", last))
+
+
+def _remove_namespaces() -> None:
+    """Remove what a node that was not finished left behind."""
+    for path in NETNS.glob(f"nl{os.getpid()}-*"):
+        run("ip", "netns", "del", path.name)
 
 
 def _say(what: str) -> None:
@@ -192,11 +241,20 @@ def main(arguments: Sequence[str]) -> int:
     require()
     if os.geteuid() != 0:
         raise NatlensError("the demo makes network namespaces: run it as root")
+    interruption = Interruption()
     with ExitStack() as stack:
+        interruption.watch(stack)
+        stack.callback(_remove_namespaces)
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         output = options.output or directory / "records.jsonl"
         output.unlink(missing_ok=True)
-        account = _run(output, stack)
+        try:
+            account = _run(output, stack, interruption)
+        except NatlensError:
+            interruption.check()  # Ctrl-C reached `ip` or the agent too, and that is what went wrong
+            raise
+        finally:
+            interruption.ignore()
     if options.output:
         _say(f"the records are in {options.output}: natlens observe --input {options.output}")
     sys.stdout.write(account.line() + "\n")

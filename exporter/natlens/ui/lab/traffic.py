@@ -10,7 +10,7 @@ from typing import Self
 from natlens.errors import KernelError
 from natlens.ui.lab.namespaces import Namespace
 
-__all__ = ["TcpServer", "UdpServer", "dial", "exchange", "ping", "reset", "talk", "udp_socket"]
+__all__ = ["TcpServer", "UdpServer", "checksum", "dial", "exchange", "ping", "reset", "talk", "udp_socket"]
 
 TIMEOUT_S = 5.0
 CHUNK = 1 << 16
@@ -167,7 +167,8 @@ def _icmp(namespace: Namespace, version: int) -> Iterator[socket.socket]:
         yield raw
 
 
-def _checksum(data: bytes) -> int:
+def checksum(data: bytes) -> int:
+    """Return the Internet checksum (RFC 1071) of an even number of octets."""
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
@@ -182,7 +183,7 @@ def ping(namespace: Namespace, to: str, identifier: int, *, count: int = 3, octe
         for sequence in range(count):
             head = struct.pack("!BBHHH", request, 0, 0, identifier, sequence)
             body = b"x" * octets
-            check = _checksum(head + body) if version == 4 else 0  # the kernel fills in ICMPv6's
+            check = checksum(head + body) if version == 4 else 0  # the kernel fills in ICMPv6's
             raw.sendto(head[:2] + struct.pack("!H", check) + head[4:] + body, (to, 0))
             while True:
                 data = raw.recv(CHUNK)

@@ -60,6 +60,7 @@ class _Tap:
             self._ring = mmap.mmap(self.socket.fileno(), FRAMES * FRAME)
             self.socket.bind((device, ETH_P_ALL))  # nothing is received before
         self.counts: dict[Directed, Count] = {}
+        self.largest = 0  # octets handed over as one packet
         self._fragments: Ports = {}
         self._next = 0
 
@@ -81,6 +82,7 @@ class _Tap:
         return True
 
     def _count(self, protocol: int, data: bytes, length: int, gso_size: int) -> None:
+        self.largest = max(self.largest, length)
         found = read_packet(protocol, data, length, gso_size, self._fragments)
         if found:
             directed, octets, packets = found
@@ -141,6 +143,10 @@ class Wire:
     def counts(self, name: str) -> dict[Directed, Count]:
         """Return what has passed so far, by directed tuple; see :meth:`settle`."""
         return dict(self._taps[name].counts)
+
+    def largest(self, name: str) -> int:
+        """Return the octets of the largest packet that the device handed over as one."""
+        return self._taps[name].largest
 
     def clear(self) -> None:
         """Begin anew with every count at zero; call it when the wire is silent."""

@@ -12,11 +12,13 @@ from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from natlens.config import Options
 from natlens.delivery.file import FileOutlet
 from natlens.delivery.outlet import Outlet
 from natlens.delivery.settings import read_settings
+from natlens.errors import KernelError
 from natlens.flows.join import Carry, join
 from natlens.flows.oneway import unexplained
 from natlens.flows.report import Limits
@@ -25,7 +27,7 @@ from natlens.identity.endpoint import Identity
 from natlens.identity.naming import Anonymous, name_ends
 from natlens.kernel import conntrack
 from natlens.kernel.capture import Capture
-from natlens.kernel.windows import Window
+from natlens.kernel.windows import TRANSLATIONS, Window
 from natlens.otlp.batch import Batch
 from natlens.otlp.record import encode
 from natlens.otlp.resource import Observer, resource
@@ -63,8 +65,21 @@ def take(capture: Capture, carry: Carry, health: Health) -> Window:
     health.add("conntrack_not_asked", max(len(tuples) - ASKED, 0))
     if not len(tuples):
         return window
-    answers = conntrack.ask(tuples[:ASKED], window.end_ns)
+    try:
+        answers = conntrack.ask(tuples[:ASKED], window.end_ns)
+    except KernelError:
+        health.add("conntrack_not_asked", min(len(tuples), ASKED))
+        return window
     return replace(window, translations=np.concatenate([window.translations, answers]))
+
+
+def _older(limit: int) -> npt.NDArray[np.void]:
+    """Return the conntrack entries that are there before the first packet is seen."""
+    try:
+        return conntrack.dump(time.monotonic_ns(), limit)
+    except KernelError as error:
+        log.warning("%s Lost: NAT and initiator of connections older than this agent, until a packet tells", error)
+        return np.zeros(0, TRANSLATIONS)
 
 
 class Pipeline:
@@ -93,7 +108,7 @@ class Pipeline:
     def run(self) -> None:
         """Attach, then report every interval until :meth:`stop`; the last window is flushed."""
         self._capture.refresh()
-        self._known = conntrack.dump(time.monotonic_ns(), self._options.max_connections)
+        self._known = _older(self._options.max_connections)
         log.info(
             "capturing on %d interfaces by %s, reporting every %g s",
             self._health.snapshot().get("interfaces_covered", 0),

@@ -80,7 +80,9 @@ class TcxAttachment:
     def detach(self, ifindex: int, side: Side) -> None:
         """Close the link: the kernel detaches it."""
         if (ifindex, side) in self._links:  # not where the interface vanished before it was attached to
-            os.close(self._links.pop((ifindex, side)))
+            link = self._links.pop((ifindex, side), None)
+        if link is not None:
+            os.close(link)
 
     def close(self) -> None:
         """Close every link."""

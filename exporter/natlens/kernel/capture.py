@@ -1,5 +1,6 @@
 """The capture: load, attach to what is there and to what appears, take windows, leave no trace."""
 
+import errno
 import logging
 from pathlib import Path
 
@@ -93,18 +94,23 @@ class Capture:
             code = getattr(error, "code", getattr(error, "errno", None))
             if code in attach.GONE:
                 return
-            raise KernelError(
-                f"{self.names[index]}: cannot attach at {side} by {self.attached_by}: {error}: "
-                "is CAP_NET_ADMIN there? exclude_interfaces leaves an interface alone"
-            ) from error
+            if code in (errno.EPERM, errno.EACCES):
+                raise KernelError(
+                    f"{self.names[index]}: may not attach at {side} by {self.attached_by}: {error}: "
+                    "give the process CAP_NET_ADMIN in the namespace of its interfaces"
+                ) from error
+            self._not_covered(index, side, f"{error}; exclude_interfaces leaves an interface alone")
+            return
         if not covered:
-            self._health.add("interfaces_not_covered", side=side, interface=self.names[index])
-            log.warning(
-                "%s: %s not covered: another qdisc (`ingress`) stands where clsact would; packets the host sends "
-                "there are not counted, NAT is not learned there",
-                self.names[index],
-                side,
-            )
+            self._not_covered(index, side, "another qdisc (`ingress`) stands where clsact would")
+
+    def _not_covered(self, index: int, side: attach.Side, why: str) -> None:
+        """One odd device must not stop the others: say what is lost."""
+        lost = (
+            "packets that come in by it" if side == attach.INGRESS else "packets the host sends by it, NAT seen there"
+        )
+        self._health.add("interfaces_not_covered", side=side, interface=self.names[index])
+        log.warning("%s: %s not covered: %s; not counted: %s", self.names[index], side, why, lost)
 
     def _forget(self, index: int) -> None:
         gone = self._plans.pop(index)

@@ -2,6 +2,8 @@
 
 import errno
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address
 from itertools import islice
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from natlens.errors import KernelError
 from natlens.kernel.netlink import conntrack_socket, conntrack_tuple
 from natlens.kernel.structs import TranslationSource
 from natlens.kernel.windows import TRANSLATIONS
@@ -60,14 +63,26 @@ def _entry(message: Any, now_ns: int, source: TranslationSource) -> Entry:
     return key, (now_ns, now_ns, 0, 0, 0, 0, source, np.zeros(3, np.uint8), 0)
 
 
+@contextmanager
+def _opened(family: int) -> Iterator[Any]:
+    """Yield a ctnetlink socket; what goes wrong with it is a KernelError."""
+    try:
+        with conntrack_socket(family) as conntrack:
+            yield conntrack
+    except Exception as error:  # pyroute2's NetlinkError has no import that does not load all of it
+        if getattr(error, "code", None) is None and not isinstance(error, OSError):
+            raise
+        raise KernelError(f"ctnetlink does not answer: {error}: is the module nf_conntrack_netlink there?") from error
+
+
 def dump(now_ns: int, limit: int) -> npt.NDArray[np.void]:
     """Return at most ``limit`` conntrack entries of this network namespace (dtype TRANSLATIONS).
 
     Untranslated ones too: they tell who initiated. ``now_ns`` (CLOCK_MONOTONIC) becomes their first and last
-    sight. Needs CAP_NET_ADMIN; without the conntrack module loaded there is nothing to dump.
+    sight. Needs CAP_NET_ADMIN; raises KernelError where there is no ctnetlink.
     """
     entries: list[Entry] = []
-    with conntrack_socket(socket.AF_UNSPEC) as conntrack:
+    with _opened(socket.AF_UNSPEC) as conntrack:
         messages = islice(conntrack.dump(), limit)
         entries += [_entry(message, now_ns, TranslationSource.DUMP) for message in messages]
     return np.array(entries, TRANSLATIONS)
@@ -76,13 +91,14 @@ def dump(now_ns: int, limit: int) -> npt.NDArray[np.void]:
 def ask(tuples: npt.NDArray[np.void], now_ns: int) -> npt.NDArray[np.void]:
     """Return the entries (dtype TRANSLATIONS) whose ORIGINAL is one of ``tuples`` (dtype TUPLE, TCP or UDP).
 
-    Their source is ctnetlink. A tuple without an entry in zone 0 is left out. Costs some 0.3 ms a tuple.
+    Their source is ctnetlink. A tuple without an entry in zone 0 is left out. Costs some 0.3 ms a tuple. Raises
+    KernelError where there is no ctnetlink.
     """
     found: list[Entry] = []
     for family, version in ((socket.AF_INET, 4), (socket.AF_INET6, 6)):
         wanted = tuples[tuples["family"] == version]
         if len(wanted):
-            with conntrack_socket(family) as conntrack:
+            with _opened(family) as conntrack:
                 answers = (_get(conntrack, one, family) for one in wanted)
                 found += [_entry(one, now_ns, TranslationSource.CTNETLINK) for one in answers if one is not None]
     return np.array(found, TRANSLATIONS)
@@ -99,7 +115,7 @@ def _get(conntrack: Any, wanted: np.void, family: int) -> Any:
     )
     try:
         return next(iter(conntrack.entry("get", tuple_orig=original)), None)
-    except Exception as error:  # pyroute2's NetlinkError has no import that does not load all of it
+    except Exception as error:
         if getattr(error, "code", None) == errno.ENOENT:
             return None
         raise

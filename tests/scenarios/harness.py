@@ -35,6 +35,7 @@ ANY = -1  # a port that the kernel chose
 QUIET_S = 0.08
 SECOND = 10**9
 LIMITS = Limits(idle_ns=30 * SECOND, tcp_idle_ns=600 * SECOND, settle_ns=SECOND // 20, max_connections=10**6)
+IGMP = 2
 MULTICAST_LISTENER = {130, 131, 132, 143}
 NEIGHBOUR = set(range(133, 138))
 LOSS = "dropped_", "unparsed_", "windows_missing"
@@ -145,8 +146,8 @@ def _record(row: np.void, devices: dict[int, str]) -> Record:
 
 
 def chatter(one: Directed) -> bool:
-    """Tell IPv6 neighbour discovery and multicast listener reports: they come when they want."""
-    return one.proto == ICMP6 and one.dport >> 8 in NEIGHBOUR | MULTICAST_LISTENER
+    """Tell IPv6 neighbour discovery and both families' multicast reports: they come when they want."""
+    return one.proto == IGMP or (one.proto == ICMP6 and one.dport >> 8 in NEIGHBOUR | MULTICAST_LISTENER)
 
 
 class Lab:
@@ -257,6 +258,10 @@ class Lab:
             for name, value in self.health.snapshot().items()
             if name.removeprefix("kernel_").startswith(LOSS) and value
         }
+
+    def zone(self, original: Directed) -> int:
+        """Return the zone that conntrack keeps a connection in; -1 where it does not."""
+        return next((entry.zone for entry in entries(self.namespace) if entry.original == original), -1)
 
     def check(self, *flows: Flow, without: Sequence[str] = (), window: bool = True) -> None:
         """Take a window, then hold the records against ``flows``, their counts against the wires, losses against 0.

@@ -79,8 +79,7 @@ class TcxAttachment:
 
     def detach(self, ifindex: int, side: Side) -> None:
         """Close the link: the kernel detaches it."""
-        if (ifindex, side) in self._links:  # not where the interface vanished before it was attached to
-            link = self._links.pop((ifindex, side), None)
+        link = self._links.pop((ifindex, side), None)  # None: the interface vanished before it was attached to
         if link is not None:
             os.close(link)
 

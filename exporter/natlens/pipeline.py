@@ -27,6 +27,7 @@ from natlens.identity.endpoint import Identity
 from natlens.identity.naming import Anonymous, name_ends
 from natlens.kernel import conntrack
 from natlens.kernel.capture import Capture
+from natlens.kernel.probe import Features
 from natlens.kernel.windows import TRANSLATIONS, Window
 from natlens.otlp.batch import Batch
 from natlens.otlp.record import encode
@@ -194,6 +195,12 @@ def _open_names(options: Options, health: Health) -> Names:
     return StaticFile(options.identity_file, health)
 
 
+def _tell_losses() -> None:
+    for finding in Features.probe().findings():
+        if not finding.present:
+            log.warning("%s; natlens doctor tells more", finding.lost)
+
+
 def run(options: Options, health: Health, shown: Outlet | None = None) -> int:
     """Run the agent until SIGTERM or SIGINT; returns the exit status.
 
@@ -204,6 +211,7 @@ def run(options: Options, health: Health, shown: Outlet | None = None) -> int:
         outlets = _open_outlets(options, health, shown, stack)
         capture = Capture(options, health)
         stack.callback(capture.close)
+        _tell_losses()
         pipeline = Pipeline(options, capture, names, outlets, health)
         stack.callback(pipeline.close)
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -29,6 +29,7 @@ __all__ = [
     "read_and_delete",
     "test_run",
     "update",
+    "version",
 ]
 
 BPF_LINK_CREATE = 28
@@ -63,6 +64,13 @@ def _load() -> ctypes.CDLL:
         "bpf_prog_test_run_opts": (integer, [integer, pointer]),
         "libbpf_set_print": (pointer, [pointer]),
         "libbpf_num_possible_cpus": (integer, []),
+        "libbpf_version_string": (text, []),
+        "btf__load_vmlinux_btf": (pointer, []),
+        "btf__load_module_btf": (pointer, [text, pointer]),
+        "btf__free": (None, [pointer]),
+        "btf__find_by_name_kind": (integer, [pointer, text, ctypes.c_uint32]),
+        "btf__type_by_id": (pointer, [pointer, ctypes.c_uint32]),
+        "btf__name_by_offset": (text, [pointer, ctypes.c_uint32]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(lib, name)
@@ -244,6 +252,11 @@ def test_run(  # the kernel calls it so
 def possible_cpus() -> int:
     """Return how many values a per-CPU map holds."""
     return _check(library().libbpf_num_possible_cpus(), "number of CPUs")
+
+
+def version() -> str:
+    """Return libbpf's version."""
+    return bytes(library().libbpf_version_string()).decode().removeprefix("v")
 
 
 def link_tcx(program_fd: int, ifindex: int, attach_type: int) -> int:

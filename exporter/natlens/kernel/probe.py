@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from natlens.errors import MissingCapability, MissingFeature
+from natlens.kernel.btf import KernelTypes
 
-__all__ = ["Capabilities", "require"]
+__all__ = ["Capabilities", "Features", "Finding", "require"]
 
 VMLINUX_BTF = Path("/sys/kernel/btf/vmlinux")
 NET_ADMIN, SYS_ADMIN, PERFMON, BPF = 12, 21, 38, 39
@@ -52,4 +54,83 @@ def require(capabilities: Capabilities | None = None, btf: Path = VMLINUX_BTF) -
         raise MissingFeature(
             f"{btf} is not there: this kernel carries no BTF (CONFIG_DEBUG_INFO_BTF), which the compiled "
             "programs need; use a distribution kernel of 5.10 or later"
+        )
+
+
+class Finding(NamedTuple):
+    """A feature that natlens can do without, and at what price."""
+
+    name: str
+    present: bool
+    by: str
+    lost: str
+
+
+@dataclass(frozen=True)
+class Features:
+    """What this kernel can do beyond what natlens needs."""
+
+    tcx: bool = False
+    packet: bool = False  # a tc program may read its packet's conntrack entry
+    lookup: bool = False  # a tc program may look up a tuple
+    ctnetlink: bool = False
+    clock: bool = False  # a coarse one
+
+    @classmethod
+    def probe(cls, capabilities: Capabilities | None = None) -> "Features":
+        """Ask the kernel; raises MissingFeature where it cannot tell (no BTF, no libbpf)."""
+        may_read_modules = bool((capabilities or Capabilities.read()).effective >> SYS_ADMIN & 1)
+        with KernelTypes() as types:
+
+            def module(name: str, function: str) -> bool:
+                return types.has_function(function) or types.module_has_function(name, function)
+
+            return cls(
+                tcx=types.has_function("tcx_link_attach"),
+                packet=types.has_function("bpf_cast_to_kern_ctx"),
+                lookup=types.has_function("bpf_skb_ct_lookup")
+                # the kernel shows the BTF of its modules to CAP_SYS_ADMIN only (BPF_BTF_GET_FD_BY_ID)
+                or (may_read_modules and types.module_has_function("nf_conntrack", "bpf_skb_ct_lookup")),
+                ctnetlink=module("nf_conntrack_netlink", "ctnetlink_dump_table"),
+                clock=types.has_enumerator("bpf_func_id", "BPF_FUNC_ktime_get_coarse_ns"),
+            )
+
+    def findings(self) -> list[Finding]:
+        """Return each feature with what is lost without it."""
+        return [
+            Finding(
+                "NAT from packets",
+                self.packet,
+                "bpf_cast_to_kern_ctx",
+                "NAT is not learned from packets: this kernel has no bpf_cast_to_kern_ctx (6.2 has it); "
+                + self._rest(),
+            ),
+            Finding(
+                "NAT by lookup",
+                self.lookup,
+                "bpf_skb_ct_lookup",
+                "conntrack is not asked as packets come in: this kernel has no bpf_skb_ct_lookup (5.18 has it; where "
+                "nf_conntrack is a module it takes CAP_SYS_ADMIN)",
+            ),
+            Finding(
+                "NAT by ctnetlink",
+                self.ctnetlink,
+                "connections older than natlens, single datagrams to the node",
+                "ctnetlink is not there yet: connections older than natlens show no NAT unless the kernel loads "
+                "nf_conntrack_netlink when it is asked",
+            ),
+            Finding(
+                "coarse clock",
+                self.clock,
+                "bpf_ktime_get_coarse_ns",
+                "every packet reads the precise clock, which costs some 30 ns: this kernel has no "
+                "bpf_ktime_get_coarse_ns (5.11 has it)",
+            ),
+        ]
+
+    def _rest(self) -> str:
+        return (
+            "TCP and UDP connections are still looked up from their second packet on"
+            if self.lookup
+            else "only connections that ctnetlink tells of are translated"
         )

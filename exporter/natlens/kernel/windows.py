@@ -14,11 +14,22 @@ import numpy.typing as npt
 from natlens.kernel import libbpf
 from natlens.kernel.structs import COUNTERS, RETIRED_KEY, ROW, ROW_KEY, TRANSLATION, TRANSLATION_KEY
 
-__all__ = ["ROWS", "TRANSLATIONS", "Window", "Windows"]
+__all__ = ["ROWS", "TRANSLATIONS", "Window", "Windows", "kernel_bytes"]
 
 ROWS = np.dtype([("key", ROW_KEY), ("value", ROW)])
 RETIRED = np.dtype([("key", RETIRED_KEY), ("value", ROW)])
 TRANSLATIONS = np.dtype([("key", TRANSLATION_KEY), ("value", TRANSLATION)])
+
+
+HASH_ENTRY, HASH_BUCKET = 48, 16  # struct htab_elem and struct bucket of the kernel's preallocated hash maps
+
+
+def kernel_bytes(rows: int, translations: int) -> int:
+    """Return the kernel memory that both windows take, whatever they hold."""
+    maps = ((ROWS, rows), (RETIRED, max(rows // 8, 1)), (TRANSLATIONS, translations))
+    entries = sum((HASH_ENTRY + entry.itemsize) * size for entry, size in maps)
+    buckets = sum(HASH_BUCKET << (size - 1).bit_length() for _, size in maps)
+    return 2 * (entries + buckets)
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,34 @@ def _evicted(going_on: Mask, entries: Live, limits: Limits) -> Mask:
     return evicted
 
 
+def _stale(entries: Live, end_ns: int, limits: Limits) -> Mask:
+    """Tell what has been silent for too long: as a connection and as an entry."""
+    heard = np.maximum(np.maximum(entries["last_ns"], entries["seen_ns"]), entries["born_ns"])
+    result: Mask = end_ns - heard > _timeout_ns(entries, limits)
+    return result
+
+
+def _reasons(entries: Live, replaced: Mask, end_ns: int, limits: Limits, *, flush: bool) -> npt.NDArray[np.int64]:
+    """Return why each entry is reported now (EndReason); 0: it is not."""
+    closed, reset = _states(entries)
+    alive = entries["started"] & ~entries["ended"]
+    over = closed | reset | replaced
+    quiet = replaced | (entries["last_ns"] <= end_ns - limits.settle_ns) | flush
+    idle = alive & ~over & _stale(entries, end_ns, limits)
+    forced = alive & ~over & ~idle & flush
+    going_on = alive & ~over & ~idle & ~forced
+    fresh = (entries["forward_packets"] > 0) | (entries["reverse_packets"] > 0)
+    ends = (alive & over & quiet) | (entries["ended"] & fresh)
+    table = {
+        EndReason.END_OF_FLOW_DETECTED: ends,
+        EndReason.IDLE_TIMEOUT: idle,
+        EndReason.FORCED_END: forced,
+        EndReason.LACK_OF_RESOURCES: _evicted(going_on, entries, limits),
+        EndReason.ACTIVE_TIMEOUT: going_on & fresh,
+    }
+    return np.select(list(table.values()), [int(reason) for reason in table], 0)
+
+
 def report(
     entries: Live, superseded: npt.NDArray[np.intp], end_ns: int, limits: Limits, *, flush: bool
 ) -> tuple[npt.NDArray[np.void], Live]:
@@ -68,41 +96,17 @@ def report(
     A connection that ended less than ``settle_ns`` before the window did waits for the next: its last segments may
     still come. ``flush`` ends everything.
     """
-    closed, reset = _states(entries)
     replaced = np.zeros(len(entries), np.bool_)
     replaced[superseded] = True
-    alive = entries["started"] & ~entries["ended"]
-    over = closed | reset | replaced
-    quiet = replaced | (entries["last_ns"] <= end_ns - limits.settle_ns) | flush
-    ends = alive & over & quiet
-    silent = np.maximum(np.maximum(entries["last_ns"], entries["seen_ns"]), entries["born_ns"])
-    stale = end_ns - silent > _timeout_ns(entries, limits)
-    idle = alive & ~over & stale
-    forced = alive & ~over & ~idle & flush
-    going_on = alive & ~over & ~idle & ~forced
-    evicted = _evicted(going_on, entries, limits)
-    fresh = (entries["forward_packets"] > 0) | (entries["reverse_packets"] > 0)
-    late = entries["ended"] & fresh
-    active = going_on & ~evicted & fresh
-    reason = np.select(
-        [ends | late, idle, forced, evicted, active],
-        [
-            EndReason.END_OF_FLOW_DETECTED,
-            EndReason.IDLE_TIMEOUT,
-            EndReason.FORCED_END,
-            EndReason.LACK_OF_RESOURCES,
-            EndReason.ACTIVE_TIMEOUT,
-        ],
-        0,
-    )
+    reason = _reasons(entries, replaced, end_ns, limits, flush=flush)
     due = np.flatnonzero(reason)
     records = _records(entries, due, reason[due])
     _said(entries, due)
-    entries["ended"][ends] = True
+    entries["ended"][reason == EndReason.END_OF_FLOW_DETECTED] = True
+    gone = np.isin(reason, (EndReason.IDLE_TIMEOUT, EndReason.FORCED_END, EndReason.LACK_OF_RESOURCES))
     lingering = entries["ended"] & (end_ns - entries["last_ns"] <= LINGER_NS) & ~replaced
-    waiting = ~entries["started"] & ~stale
-    stays = (alive & ~ends & ~idle & ~forced & ~evicted) | lingering | waiting
-    return records, entries.take(stays)
+    waiting = ~entries["started"] & ~_stale(entries, end_ns, limits)
+    return records, entries.take((entries["started"] & ~entries["ended"] & ~gone) | lingering | waiting)
 
 
 def _said(entries: Live, due: npt.NDArray[np.intp]) -> None:

@@ -156,3 +156,17 @@ def test_second_signal_does_not_cut_the_flush_short(shop: Shop, tmp_path: Path) 
                 time.sleep(0.1)
             assert agent.wait() == 0
         assert len(server.records) == len(agent.records()) > 0
+
+
+@both
+def test_signal_at_any_moment_of_the_start_leaves_nothing(shop: Shop, tmp_path: Path, attach: str) -> None:
+    before = attached(shop.namespace)
+    ends = set()
+    for tenths in range(1, 9):
+        with Agent(shop.namespace, tmp_path / "out", f"--attach={attach}") as agent:
+            time.sleep(tenths / 10)
+            agent.signal(signal.SIGTERM)
+            ends.add(agent.wait())
+            assert agent.lines("Traceback") == []
+        assert attached(shop.namespace) == before
+    assert ends <= {0, -signal.SIGTERM}

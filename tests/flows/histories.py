@@ -4,10 +4,30 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import NamedTuple
 
+import numpy as np
 from hypothesis import strategies as st
+from hypothesis.vendor.pretty import RepresentationPrinter
 
+from natlens.flows.join import Carry
+from natlens.flows.oneway import unexplained
+from natlens.kernel.structs import TUPLE, TranslationSource
 from natlens.kernel.windows import Window
-from tests.flows.packets import ACK, FIN, ICMP, RST, SYN, TCP, UDP, Connection, Kernel, Packet, Place, Tuple
+from tests.flows.packets import (
+    ACK,
+    FIN,
+    ICMP,
+    RST,
+    SYN,
+    TCP,
+    UDP,
+    Connection,
+    Kernel,
+    Packet,
+    Place,
+    Translation,
+    Tuple,
+    translation_array,
+)
 
 __all__ = ["Expected", "History", "histories"]
 
@@ -38,12 +58,25 @@ class History:
     octets: int  # counted in all windows
     packets: list[Packet]
 
+    def explained(self, window: Window, carry: Carry) -> Window:
+        """Return a window with what ctnetlink answers when it is asked as the pipeline does."""
+        asked = unexplained(window, carry)
+        known = {
+            np.array(packet.connection.original.record(), TUPLE).tobytes(): packet.connection.key
+            for packet in self.packets
+            if packet.at <= window.end_ns
+        }
+        keys = (known[one.tobytes()] for one in asked if one.tobytes() in known)
+        now = window.end_ns
+        answers = translation_array({key: Translation(now, now, source=TranslationSource.CTNETLINK) for key in keys})
+        return replace(window, translations=np.concatenate([window.translations, answers]))
+
     def __repr__(self) -> str:
         """Return it so that a failure can be read."""
         events: list[tuple[int, str, Packet | None]] = [(packet.at, "packet", packet) for packet in self.packets]
         events += [(window.end_ns, "border", None) for window in self.windows]
         connections = list(dict.fromkeys(packet.connection for packet in self.packets))
-        lines = [f"{number}: {connection}" for number, connection in enumerate(connections)]
+        lines = [f"{number}: {_text(connection)}" for number, connection in enumerate(connections)]
         for at, what, packet in sorted(events, key=lambda event: event[0]):
             said = ""
             if packet:
@@ -51,6 +84,14 @@ class History:
                 said = f"{connections.index(packet.connection)} {way} {packet.octets} {packet.flags:#x} {packet.seq}"
             lines.append(f"{(at - START_NS) / MS:10.3f} ms {what} {said}")
         return "\n".join(["History:", *lines])
+
+    def _repr_pretty_(self, printer: RepresentationPrinter, _cycle: bool) -> None:
+        printer.text(repr(self))
+
+
+def _text(connection: Connection) -> str:
+    original, translated = (" ".join(map(str, one)) for one in (connection.original, connection.translated))
+    return f"{original} => {translated} {connection.place.name} {connection.client}:{connection.server}"
 
 
 @st.composite
@@ -113,9 +154,11 @@ class _Script:
             self.add(forward)
 
     def icmp(self) -> None:
+        # nothing tells what an echo request to the node itself was translated to, if that does not answer
+        answers = self.connection.place == Place.TO_HOST
         for answered in self.draw(st.lists(st.booleans(), min_size=1, max_size=4)):
             self.add(True)
-            if answered:
+            if answered or answers:
                 self.add(False)
 
 
@@ -166,6 +209,12 @@ def _slot(draw: st.DrawFn, number: int, isns: "count[int]") -> list[list[Packet]
     return scripts
 
 
+def _apart(scripts: list[list[Packet]]) -> list[list[Packet]]:
+    """Let no two packets come at one instant: a border may fall between any two."""
+    offset = count(0, 2)
+    return [[packet._replace(at=packet.at + next(offset)) for packet in script] for script in scripts]
+
+
 def _expected(packets: list[Packet]) -> Expected:
     connection = packets[0].connection
     both = [[packet for packet in packets if packet.forward == forward] for forward in (True, False)]
@@ -202,6 +251,7 @@ def histories(draw: st.DrawFn) -> History:
     """Return a history in which every connection can be told from every other."""
     isns = count(draw(st.integers(1, 2**31)))
     scripts = [script for number in range(draw(st.integers(1, 4))) for script in draw(_slot(number, isns))]
+    scripts = _apart(scripts)
     packets = sorted((packet for script in scripts for packet in script), key=lambda packet: packet.at)
     windows, octets = draw(_windows(packets, forgetful=False))
     return History(windows, [_expected(script) for script in scripts], octets, packets)

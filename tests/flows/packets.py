@@ -1,6 +1,7 @@
 """Connections and their packets, and the windows that the kernel makes of them."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from ipaddress import ip_address
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from natlens.kernel.structs import ConntrackWord, Side, Syn, TranslationSource
 from natlens.kernel.windows import ROWS, TRANSLATIONS, Window
 
-__all__ = ["ICMP", "TCP", "UDP", "Connection", "Kernel", "Packet", "Place", "Tuple"]
+__all__ = ["ICMP", "TCP", "UDP", "Connection", "Kernel", "Packet", "Place", "Translation", "Tuple", "translation_array"]
 
 ICMP, TCP, UDP = 1, 6, 17
 FIN, SYN, RST, ACK = 1, 2, 4, 16
@@ -67,6 +68,11 @@ class Connection:
     zone: int = 0
 
     @property
+    def key(self) -> "TranslationKey":
+        """Return what conntrack knows it by: ORIGINAL, REPLY, zone."""
+        return self.original, self.translated.turned(), self.zone
+
+    @property
     def nat(self) -> int:
         """Return flows.connection.Nat bits."""
         ports = self.original.proto != ICMP
@@ -100,7 +106,9 @@ class _Row:
 
 
 @dataclass
-class _Translation:
+class Translation:
+    """``struct translation``."""
+
     first_ns: int
     last_ns: int
     forward_octets: int = 0
@@ -111,7 +119,7 @@ class _Translation:
 
 
 ROW_FIELDS = [one.name for one in fields(_Row)]
-TRANSLATION_FIELDS = [one.name for one in fields(_Translation)]
+TRANSLATION_FIELDS = [one.name for one in fields(Translation)]
 RowKey = tuple[int, Side, Tuple]
 TranslationKey = tuple[Tuple, Tuple, int]
 
@@ -123,7 +131,7 @@ class Kernel:
     start: int
     lookups: bool = True  # bpf_skb_ct_lookup is there
     rows: dict[RowKey, list[_Row]] = field(default_factory=lambda: defaultdict(list))
-    translations: dict[TranslationKey, _Translation] = field(default_factory=dict)
+    translations: dict[TranslationKey, Translation] = field(default_factory=dict)
     sent: int = 0  # octets counted so far
 
     def arrives(self, packet: Packet) -> None:
@@ -197,10 +205,9 @@ class Kernel:
 
     def _learn(self, packet: Packet, *, leaving: bool) -> None:
         connection = packet.connection
-        key = connection.original, connection.translated.turned(), connection.zone
-        known = self.translations.get(key)
+        known = self.translations.get(connection.key)
         if not known:
-            known = self.translations[key] = _Translation(packet.at, packet.at)
+            known = self.translations[connection.key] = Translation(packet.at, packet.at)
             known.source = TranslationSource.TC if leaving else TranslationSource.LOOKUP
         known.last_ns = max(known.last_ns, packet.at - packet.at % TICK_NS)
         if not packet.forward:
@@ -217,7 +224,7 @@ class Kernel:
         """Close the window; ``forget``: its translations are lost."""
         window = Window(
             rows=self._row_array(),
-            translations=self._translation_array()[: 0 if forget else None],
+            translations=translation_array({} if forget else self.translations),
             start_ns=self.start,
             end_ns=at,
             unix_offset_ns=UNIX_OFFSET_NS,
@@ -237,11 +244,13 @@ class Kernel:
                 out["value"][name][at] = getattr(row, name)
         return out
 
-    def _translation_array(self) -> npt.NDArray[np.void]:
-        out = np.zeros(len(self.translations), TRANSLATIONS)
-        for at, ((original, reply, zone), translation) in enumerate(self.translations.items()):
-            out["key"]["original"][at], out["key"]["reply"][at] = original.record(), reply.record()
-            out["key"]["zone"][at] = zone
-            for name in TRANSLATION_FIELDS:
-                out["value"][name][at] = getattr(translation, name)
-        return out
+
+def translation_array(translations: Mapping[TranslationKey, Translation]) -> npt.NDArray[np.void]:
+    """Return translations as a window has them."""
+    out = np.zeros(len(translations), TRANSLATIONS)
+    for at, ((original, reply, zone), translation) in enumerate(translations.items()):
+        out["key"]["original"][at], out["key"]["reply"][at] = original.record(), reply.record()
+        out["key"]["zone"][at] = zone
+        for name in TRANSLATION_FIELDS:
+            out["value"][name][at] = getattr(translation, name)
+    return out

@@ -48,7 +48,7 @@ def _told(records: npt.NDArray[np.void]) -> list[Expected]:
 def test_connections_that_can_be_told_apart_are_told_exactly(history: History) -> None:
     carry, parts, ambiguous = Carry(), [], 0
     for window in history.windows:
-        joined = join(window, carry, LIMITS, flush=window is history.windows[-1])
+        joined = join(history.explained(window, carry), carry, LIMITS, flush=window is history.windows[-1])
         carry, ambiguous = joined.carry, ambiguous + joined.ambiguous_octets
         parts.append(joined.connections)
     assert Counter(_told(np.concatenate(parts))) == Counter(history.expected)

@@ -108,11 +108,11 @@ def join(window: Window, carry: Carry, limits: Limits, *, flush: bool = False) -
     """
     rows = stack([carry.held, window.rows]) if len(carry.held) else window.rows
     entries = _admit(carry.live, from_translations(window.translations))
-    matches = claim.release(rows, entries, match(rows, entries))
+    young_ns = window.end_ns if flush else window.end_ns - limits.settle_ns
+    matches = claim.release(rows, entries, match(rows, entries), young_ns)
     explained = np.zeros(len(rows), np.bool_)
     explained[matches.row] = True
     rows, matches, shared_octets = share.split(rows, entries, matches)
-    young_ns = window.end_ns if flush else window.end_ns - limits.settle_ns
     alone, more, held = plain.group(rows, np.flatnonzero(~explained), len(entries), young_ns)
     entries = Live.concatenate([entries, alone])
     matches = Matches(*(np.concatenate([getattr(matches, n), getattr(more, n)]) for n in ("row", "entry", "reverse")))

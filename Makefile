@@ -5,7 +5,7 @@ OBJECT := exporter/natlens/kernel/natlens.bpf.o
 BPF_SOURCES := $(wildcard bpf/*.c bpf/*.h)
 BPF_FLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Werror -Wno-pointer-bool-conversion \
 	-I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
-C_FILES := $(BPF_SOURCES) tests/bench/noop.bpf.c
+C_FILES := $(BPF_SOURCES) $(wildcard tests/*/*.c)
 GENERATED := exporter/natlens/kernel/structs.py docs/attributes.md docs/registry/attributes.yaml docs/configuration.md
 PACKAGES := clang clang-format llvm libbpf-dev libbpf1 bpftool make gcc libc6-dev \
 	iproute2 nftables iptables conntrack ethtool python3-venv
@@ -36,6 +36,7 @@ lint: setup ## ruff, mypy, import contracts, clang-format
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	MYPYPATH=exporter:. .venv/bin/mypy --explicit-package-bases tests bpf
 	PYTHONPATH=exporter .venv/bin/lint-imports --no-cache
 	clang-format --dry-run --Werror $(C_FILES)
 

@@ -1,5 +1,5 @@
-/* Send UDP datagrams of many flows as fast as one CPU can until SIGTERM; then say how many packets and IP octets went out.
- * usage: blast ADDRESS SOCKETS PORTS */
+/* Send UDP datagrams of many flows as fast as one CPU can until SIGTERM; then say how many packets and IP octets went
+ * out. usage: blast ADDRESS SOCKETS PORTS */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -14,10 +14,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def _generated(object_file: Path) -> str:
-    command = [sys.executable, ROOT / "bpf/generate_structs.py", object_file]
+    command = [sys.executable, str(ROOT / "bpf/generate_structs.py"), str(object_file)]
     source = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    ruff = [Path(sys.executable).with_name("ruff"), "format", "-"]
-    return subprocess.run(ruff, input=source, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    ruff = [str(Path(sys.executable).with_name("ruff")), "format", "-"]
+    done = subprocess.run(ruff, input=source, capture_output=True, text=True, check=True, cwd=ROOT)
+    return str(done.stdout)
 
 
 def _compiled(copy: Path) -> Path:

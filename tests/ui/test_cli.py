@@ -35,7 +35,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Options, Any]]:
     """Stands in for the pipeline; collects what it was run with."""
     calls: list[tuple[Options, Any]] = []
     module = ModuleType("natlens.pipeline")
-    module.run = lambda options, _health, outlet: calls.append((options, outlet)) or 0  # type: ignore[attr-defined]
+    module.run = lambda options, _health, outlet: calls.append((options, outlet)) or 0  # type: ignore[attr-defined,func-returns-value]
     monkeypatch.setitem(sys.modules, "natlens.pipeline", module)
     monkeypatch.setattr(natlens, "pipeline", module, raising=False)
     return calls
@@ -142,7 +142,7 @@ def test_print_config_runs_nothing(pipeline: list[Any], capsys: pytest.CaptureFi
 def test_commands_with_their_own_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("natlens.ui.demo")
     seen: list[list[str]] = []
-    module.main = lambda arguments: seen.append(arguments) or 3  # type: ignore[attr-defined]
+    module.main = lambda arguments: seen.append(arguments) or 3  # type: ignore[attr-defined,func-returns-value]
     monkeypatch.setitem(sys.modules, "natlens.ui.demo", module)
     assert main(["demo", "--quick", "x"]) == 3
     assert seen == [["--quick", "x"]]

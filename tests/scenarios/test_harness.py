@@ -52,7 +52,7 @@ def test_octet_or_packet_too_many_is_noticed(lab: Lab, tap: str, wrong: Count, m
 
 def test_packets_that_the_wire_count_misses_are_noticed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     client = lab.pod("client")
-    monkeypatch.setattr(wire._Tap, "read", lambda _: False)
+    monkeypatch.setattr(wire._Tap, "read_all", lambda _: 0)
     with udp_socket(client.namespace, (client.gateway, 9)) as sender:
         for _ in range(wire.FRAMES + 10):
             with contextlib.suppress(ConnectionRefusedError):  # nobody listens there

@@ -4,7 +4,7 @@ import socket
 import struct
 from typing import NamedTuple
 
-__all__ = ["ICMP", "ICMP6", "IP", "IPV6", "TCP", "UDP", "Directed", "Ports", "read_packet"]
+__all__ = ["ICMP", "ICMP6", "IP", "IPV6", "SCTP", "TCP", "UDP", "Directed", "Ports", "read_packet"]
 
 IP, IPV6 = 0x0800, 0x86DD
 ICMP, TCP, UDP, ICMP6, SCTP = 1, 6, 17, 58, 132

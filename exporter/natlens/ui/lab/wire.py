@@ -64,8 +64,14 @@ class _Tap:
         self._fragments: Ports = {}
         self._next = 0
 
-    def read(self) -> bool:
-        """Count one packet; False where none waits."""
+    def read_all(self) -> int:
+        """Count the packets that wait; returns how many these were."""
+        packets = 0
+        while self._read():
+            packets += 1
+        return packets
+
+    def _read(self) -> bool:
         at = self._next * FRAME
         status, length, kept, link, network = RING_HEADER.unpack_from(self._ring, at)
         if not status & TP_STATUS_USER:
@@ -124,13 +130,14 @@ class Wire:
             stopping = self._stop
             ready = self._selector.select(TICK_S)
             now = time.monotonic()
-            for key, _ in ready:
-                while key.data.read():
-                    self._heard = now
-            if not ready:
-                self._empty = now
-                if stopping:
-                    return
+            if sum(key.data.read_all() for key, _ in ready):
+                self._heard = now
+                continue
+            self._empty = now
+            if stopping:
+                return
+            if ready:  # a device that is gone is always ready, and never has anything
+                time.sleep(TICK_S)
 
     def settle(self, quiet: float = 0.06, timeout: float = 10.0) -> None:
         """Return when nothing has passed for ``quiet`` seconds and everything has been counted."""

@@ -13,6 +13,7 @@ from tests.scenarios.harness import Flow, Lab, Nat, State
 CLIENT, BACKEND = "10.50.0.2", "10.60.0.2"
 PORT = 40000
 TENANTS = 1, 2
+Tenants = tuple[Lab, dict[int, int]]
 
 
 def attach(lab: Lab, name: str, address: str, gateway: str) -> None:
@@ -27,9 +28,14 @@ def attach(lab: Lab, name: str, address: str, gateway: str) -> None:
     lab.namespaces[name] = namespace
 
 
-@pytest.fixture(params=[TCX, CLSACT], ids=str)
-def tenants(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    with Lab(request.param) as lab:
+@pytest.fixture(
+    params=[(TCX, 1, 2), (CLSACT, 1, 2), (TCX, 0, 5), (CLSACT, 5, 0)], ids=lambda of: "-".join(map(str, of))
+)
+def tenants(request: pytest.FixtureRequest) -> Iterator[Tenants]:
+    """Yield the node, and which tenant is in which zone; a look-up by address finds what is in zone 0."""
+    setup, *chosen = request.param
+    zones = dict(zip(TENANTS, chosen, strict=True))
+    with Lab(setup) as lab:
         for number in TENANTS:
             client, backend, table = f"client{number}", f"backend{number}", 100 + number
             attach(lab, client, CLIENT, "10.50.0.1")
@@ -44,15 +50,19 @@ def tenants(request: pytest.FixtureRequest) -> Iterator[Lab]:
         lab.node.nft(
             "add table ip zones\n"
             "add chain ip zones raw { type filter hook prerouting priority -300; }\n"
-            + "".join(f"add rule ip zones raw iifname {{ client{n}, backend{n} }} ct zone set {n}\n" for n in TENANTS)
+            + "".join(
+                f"add rule ip zones raw iifname {{ client{n}, backend{n} }} ct zone set {zone}\n"
+                for n, zone in zones.items()
+                if zone
+            )
         )
         lab.nat.service(SERVICE, "tcp", 80, [(BACKEND, 8080)])
         lab.nat.service(SERVICE, "udp", 53, [(BACKEND, 5353)])
-        yield lab
+        yield lab, zones
 
 
-def test_two_zones_reuse_one_tuple_at_once(tenants: Lab) -> None:
-    lab = tenants
+def test_two_zones_reuse_one_tuple_at_once(tenants: Tenants) -> None:
+    lab, zones = tenants
     servers = [TcpServer(lab.namespaces[f"backend{number}"], 8080) for number in TENANTS]
     streams = [dial(lab.namespaces[f"client{number}"], (SERVICE, 80), port=PORT) for number in TENANTS]
     for octets in (100, 1000):
@@ -63,16 +73,16 @@ def test_two_zones_reuse_one_tuple_at_once(tenants: Lab) -> None:
     for server in servers:
         server.close()
     seen = tcp(CLIENT, PORT, SERVICE, 80), tcp(CLIENT, PORT, BACKEND, 8080)
-    lab.check(*(Flow(*seen, Nat.DNAT, f"client{zone}", f"backend{zone}", zone=zone) for zone in TENANTS))
+    lab.check(*(Flow(*seen, Nat.DNAT, f"client{n}", f"backend{n}", zone=zone) for n, zone in zones.items()))
 
 
-def test_two_zones_reuse_one_tuple_of_udp_and_over_windows(tenants: Lab) -> None:
-    lab = tenants
+def test_two_zones_reuse_one_tuple_of_udp_and_over_windows(tenants: Tenants) -> None:
+    lab, zones = tenants
     for _ in range(2):
         for number in TENANTS:
             with UdpServer(lab.namespaces[f"backend{number}"], 5353):
                 say(lab.namespaces[f"client{number}"], (SERVICE, 53), number, 100, port=PORT)
         lab.window()
     seen = udp(CLIENT, PORT, SERVICE, 53), udp(CLIENT, PORT, BACKEND, 5353)
-    flows = [Flow(*seen, Nat.DNAT, f"client{zone}", f"backend{zone}", zone=zone) for zone in TENANTS]
+    flows = [Flow(*seen, Nat.DNAT, f"client{n}", f"backend{n}", zone=zone) for n, zone in zones.items()]
     lab.check(*(replace(flow.goes_on(), state=State.OPEN) for flow in flows))

@@ -9,7 +9,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 OBJECT = "exporter/natlens/kernel/natlens.bpf.o"
 
 
-class BpfObject(BuildHookInterface):  # type: ignore[misc, type-arg]  # hatchling's interface is untyped here
+class BpfObject(BuildHookInterface):  # type: ignore[type-arg]  # hatchling's type parameter is its own affair
     """Runs ``make bpf``; needs clang and libbpf's headers."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002  # hatchling's signature

@@ -17,6 +17,7 @@ from natlens.kernel.windows import ROWS, TRANSLATIONS, Window
 SECOND = 10**9
 LIMITS = Limits(idle_ns=30 * SECOND, tcp_idle_ns=600 * SECOND, settle_ns=SECOND // 4, max_connections=1000)
 CLIENT, SERVICE, POD, OTHER = "10.244.1.2", "10.96.0.10", "10.244.2.2", "10.244.3.2"
+VALUES, LEARNED = ROWS["value"].names or (), TRANSLATIONS["value"].names or ()
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 OPENS, ANSWERS = Syn.SEEN | Syn.FIRST, Syn.SEEN | Syn.FIRST | Syn.ACKED
 
@@ -38,7 +39,7 @@ def row(tuples: Array, octets: int = 100, *, first: float = 1, last: float = 2, 
     made["value"]["octets"], made["value"]["packets"] = octets, 1
     made["value"]["first_ns"], made["value"]["last_ns"] = first * SECOND, last * SECOND
     for name, value in more.items():
-        made["value" if name in ROWS["value"].names else "key"][name] = value
+        made["value" if name in VALUES else "key"][name] = value
     return made
 
 
@@ -48,7 +49,7 @@ def translation(original: Array, translated: Array, *, born: float = 1, seen: fl
     made["value"]["first_ns"], made["value"]["last_ns"] = born * SECOND, seen * SECOND
     made["value"]["source"] = TranslationSource.TC
     for name, value in more.items():
-        made["value" if name in TRANSLATIONS["value"].names else "key"][name] = value
+        made["value" if name in LEARNED else "key"][name] = value
     return made
 
 

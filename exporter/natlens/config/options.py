@@ -68,7 +68,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             ge=1024,
             le=1 << 24,
             description="Directed tuples that one window can count. Two windows are allocated "
-            "in kernel memory, about 360 bytes a row in all (natlens doctor tells); what does not fit is counted as dropped.",
+            "in kernel memory, about 360 bytes a row in all (natlens doctor tells); what does not fit is counted as "
+            "dropped.",
         ),
     ] = 131072
     window_translations: Annotated[

@@ -43,16 +43,20 @@ static __always_inline void retire(struct row *row, const struct packet *packet,
 	row->conntrack = CONNTRACK_UNASKED;
 }
 
-static __always_inline void add(struct row *row, const struct packet *packet, __u32 window)
+/* Returns whether the packet began a new generation. */
+static __always_inline bool add(struct row *row, const struct packet *packet, __u32 window)
 {
 	__u32 tick = bpf_jiffies64();
+	bool begins = false;
 
 	if (packet->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) { /* these order generations: the precise clock */
 		__u64 now = bpf_ktime_get_ns();
 
 		/* A retransmitted SYN repeats its sequence number, a new connection draws another one. */
-		if (packet->tcp_flags & TCP_SYN && !(row->syn && row->syn_seq == packet->seq))
+		if (packet->tcp_flags & TCP_SYN && !(row->syn && row->syn_seq == packet->seq)) {
 			retire(row, packet, window, now);
+			begins = true;
+		}
 		row->last_ns = now;
 		row->tick = tick;
 	} else if (row->tick != tick) {
@@ -67,6 +71,7 @@ static __always_inline void add(struct row *row, const struct packet *packet, __
 	/* A connection's direction runs on one CPU at a time: a plain store loses no flag (5.10 has no atomic or). */
 	if (packet->tcp_flags & ~row->tcp_flags)
 		row->tcp_flags |= packet->tcp_flags;
+	return begins;
 }
 
 /* What conntrack says of one packet. */
@@ -97,11 +102,13 @@ static __always_inline long insert(void *rows, const struct packet *packet, cons
 	return bpf_map_update_elem(rows, &packet->key, &row, BPF_NOEXIST);
 }
 
-/* Count the packet; `word` may be empty. Returns its row where that was known before, else NULL. */
+/* Count the packet; `word` may be empty. Returns its row where conntrack can be asked about it: not of the first packet of
+ * a connection, for the entry that it would find is that of the port's last one. */
 static __always_inline struct row *account(const struct packet *packet, __u32 window, const struct word *word)
 {
 	void *rows = bpf_map_lookup_elem(&rows_windows, &window);
 	struct row *row;
+	bool begins;
 	long error;
 
 	if (!rows) {
@@ -119,10 +126,10 @@ static __always_inline struct row *account(const struct packet *packet, __u32 wi
 			return NULL;
 		}
 	}
-	add(row, packet, window);
+	begins = add(row, packet, window);
 	if (word->direction)
 		tell(row, word);
-	return row;
+	return begins ? NULL : row;
 }
 
 #endif

@@ -42,12 +42,12 @@ static __always_inline void store(struct translation_key *key, const struct pack
 		known->last_ns = coarse_ns();
 		known->tick = tick;
 	}
+	if (!leaving) /* a look-up knows of zone 0 only: the packet, and where it came in, may be a twin's in another */
+		return;
 	if (original) {
 		known->forward_ifindex = ifindex;
-		if (octets) {
-			__sync_fetch_and_add(&known->forward_octets, octets);
-			__sync_fetch_and_add(&known->forward_packets, segments);
-		}
+		__sync_fetch_and_add(&known->forward_octets, octets);
+		__sync_fetch_and_add(&known->forward_packets, segments);
 	} else {
 		known->reply_ifindex = ifindex;
 	}
@@ -156,7 +156,7 @@ static __always_inline void learn_lookup(struct __sk_buff *ctx, const struct pac
 	word->zone = key.zone;
 	word->direction = original ? CONNTRACK_ORIGINAL : CONNTRACK_REPLY;
 	if (!is_inverse(&key.original, &key.reply))
-		store(&key, packet, window, packet->key.ifindex, original, false, TRANSLATION_LOOKUP);
+		store(&key, packet, window, 0, original, false, TRANSLATION_LOOKUP);
 }
 
 #endif

@@ -93,7 +93,9 @@ class Packet(NamedTuple):
 
 
 @dataclass
-class _Row:
+class Row:
+    """``struct row``."""
+
     first_ns: int
     last_ns: int
     octets: int = 0
@@ -118,7 +120,7 @@ class Translation:
     source: int = TranslationSource.TC
 
 
-ROW_FIELDS = [one.name for one in fields(_Row)]
+ROW_FIELDS = [one.name for one in fields(Row)]
 TRANSLATION_FIELDS = [one.name for one in fields(Translation)]
 RowKey = tuple[int, Side, Tuple]
 TranslationKey = tuple[Tuple, Tuple, int]
@@ -130,9 +132,9 @@ class Kernel:
 
     start: int
     lookups: bool = True  # bpf_skb_ct_lookup is there
-    rows: dict[RowKey, list[_Row]] = field(default_factory=lambda: defaultdict(list))
+    rows: dict[RowKey, list[Row]] = field(default_factory=lambda: defaultdict(list))
     translations: dict[TranslationKey, Translation] = field(default_factory=dict)
-    sent: int = 0  # octets counted so far
+    entries: dict[Tuple, Packet] = field(default_factory=dict)  # of zone 0: tuple → a packet of that direction
 
     def arrives(self, packet: Packet) -> None:
         """Count a packet at the interface where it comes in, if it does."""
@@ -143,19 +145,26 @@ class Kernel:
             known, row = self._count(packet, connection.server, Side.INGRESS, connection.translated.turned())
         else:
             return
-        if (
-            known
-            and row.conntrack == ConntrackWord.UNASKED
-            and self.lookups
-            and connection.original.proto in (TCP, UDP)
-        ):
-            self._tell(row, packet)
-            if connection.nat:
-                self._learn(packet, leaving=False)
+        if known and row.conntrack == ConntrackWord.UNASKED and connection.original.proto in (TCP, UDP):
+            self._look_up(packet, row)
+
+    def _look_up(self, packet: Packet, row: Row) -> None:
+        """Ask conntrack by a packet's tuple, in zone 0: no other zone is known before netfilter has run."""
+        connection = packet.connection
+        wire = connection.original if packet.forward else connection.translated.turned()
+        found = self.entries.get(wire) if self.lookups else None
+        row.conntrack = ConntrackWord.UNKNOWN
+        if found:
+            self._tell(row, found)
+            if found.connection.nat:
+                self._learn(found._replace(at=packet.at), leaving=False)
 
     def leaves(self, packet: Packet) -> None:
         """Count a packet that the host sends, learn from one that leaves."""
         connection, place = packet.connection, packet.connection.place
+        if not connection.zone and packet.forward:
+            self.entries[connection.original] = packet
+            self.entries[connection.translated.turned()] = packet._replace(forward=False)
         host_sends = place == Place.LOOPBACK or place == (Place.FROM_HOST if packet.forward else Place.TO_HOST)
         if not host_sends and place != Place.FORWARD:
             return
@@ -181,13 +190,14 @@ class Kernel:
         if generations:
             self._tell(generations[-1], packet)
 
-    def _count(self, packet: Packet, ifindex: int, side: Side, wire: Tuple) -> tuple[bool, _Row]:
+    def _count(self, packet: Packet, ifindex: int, side: Side, wire: Tuple) -> tuple[bool, Row]:
         generations = self.rows[ifindex, side, wire]
         known = bool(generations)
         precise = packet.flags & (SYN | FIN | RST)
-        new = packet.flags & SYN and known and not (generations[-1].syn and generations[-1].syn_seq == packet.seq)
+        syn = bool(packet.flags & SYN)
+        new = syn and known and not (generations[-1].syn and generations[-1].syn_seq == packet.seq)
         if not known or new:
-            generations.append(_Row(packet.at, packet.at))
+            generations.append(Row(packet.at, packet.at))
             if packet.flags & SYN:
                 generations[-1].syn = Syn.SEEN | Syn.FIRST | (Syn.ACKED if packet.flags & ACK else 0)
                 generations[-1].syn_seq = packet.seq
@@ -195,30 +205,28 @@ class Kernel:
         row.last_ns = max(row.last_ns, packet.at if precise else packet.at - packet.at % TICK_NS)
         row.octets, row.packets = row.octets + packet.octets, row.packets + 1
         row.tcp_flags |= packet.flags
-        self.sent += packet.octets
-        return known, row
+        return known and not new, row
 
     @staticmethod
-    def _tell(row: _Row, packet: Packet) -> None:
+    def _tell(row: Row, packet: Packet) -> None:
         row.conntrack = ConntrackWord.ORIGINAL if packet.forward else ConntrackWord.REPLY
         row.zone = packet.connection.zone
 
     def _learn(self, packet: Packet, *, leaving: bool) -> None:
-        connection = packet.connection
+        connection, place = packet.connection, packet.connection.place
         known = self.translations.get(connection.key)
         if not known:
             known = self.translations[connection.key] = Translation(packet.at, packet.at)
             known.source = TranslationSource.TC if leaving else TranslationSource.LOOKUP
         known.last_ns = max(known.last_ns, packet.at - packet.at % TICK_NS)
-        if not packet.forward:
-            known.reply_ifindex = connection.server if connection.place in (Place.FORWARD, Place.FROM_HOST) else 0
+        if not leaving:
             return
-        known.forward_ifindex = connection.client if connection.place in (Place.FORWARD, Place.TO_HOST) else 0
-        if leaving:
-            known.forward_octets, known.forward_packets = (
-                known.forward_octets + packet.octets,
-                known.forward_packets + 1,
-            )
+        if packet.forward:
+            known.forward_ifindex = connection.client if place in (Place.FORWARD, Place.TO_HOST) else 0
+            known.forward_octets += packet.octets
+            known.forward_packets += 1
+        else:
+            known.reply_ifindex = connection.server if place in (Place.FORWARD, Place.FROM_HOST) else 0
 
     def border(self, at: int, *, forget: bool = False) -> Window:
         """Close the window; ``forget``: its translations are lost."""

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from random import Random
 
@@ -122,6 +123,9 @@ def test_more_translations_than_room(load: Load, node: Node) -> None:
     for sender in senders:
         sender.sendto(b"x", ("10.96.0.1", 9))
         sender.close()
+    until = time.monotonic() + 5
+    while windows.counters()["dropped_translations_full"] < connections - room and time.monotonic() < until:
+        time.sleep(0.01)
     window = windows.take()
     os.close(link)
     assert len(window.translations) == room

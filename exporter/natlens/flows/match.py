@@ -3,7 +3,8 @@
 A connection shows under four tuples. Coming in (before NAT) a packet carries ORIGINAL, or REPLY; what the
 host sends (after NAT) carries the translated tuple, or the inverse of ORIGINAL; over lo a reply of the
 host itself still carries REPLY. Where more than one entry fits, evidence decides, strongest first: the direction
-and zone that conntrack named, the entry's life, the side, the interface, the time.
+that conntrack named, the entry's life, the interface, the zone (of what comes in only zone 0 can be asked, so a twin in
+another zone gets that one's name), the side, the time.
 """
 
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def _evidence(rows: Rows, entries: Live, form: Indices) -> npt.NDArray[np.int64]
     alive = np.where(entries["ended"], -1, 0)
     life = np.where(outlives(value, entries, pair, pair), -1, 0)
     score = np.zeros(len(form), np.int64)
-    for clue in (direction, zone, life, side, interface, alive):
+    for clue in (direction, life, interface, zone, side, alive):
         score = score * 4 + clue
     return score
 

@@ -6,16 +6,15 @@ taps must be those that the records have. So a record too many, a packet too man
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from natlens.config import Options
-from natlens.flows.connection import EndReason, Nat, State
+from natlens.flows.connection import Nat, State
 from natlens.flows.join import Carry, join
 from natlens.flows.report import Limits
-from natlens.flows.tuples import address_text
 from natlens.health import Health
 from natlens.kernel import conntrack
 from natlens.kernel.capture import Capture
@@ -25,23 +24,18 @@ from natlens.ui.lab.namespaces import Namespace
 from natlens.ui.lab.nat import IptablesNat, NftablesNat
 from natlens.ui.lab.nat import Nat as NatRules
 from natlens.ui.lab.node import Node, Pod
-from natlens.ui.lab.packets import ICMP6, Directed
+from natlens.ui.lab.packets import Directed
 from natlens.ui.lab.wire import Count, Wire
 from tests.scenarios.accounting import entries
+from tests.scenarios.record import ANY, ENDED, GOES_ON, Flow, Record, chatter, read_record
 
-__all__ = ["ANY", "CLOSED", "ENDED", "GOES_ON", "Count", "Directed", "Flow", "Lab", "Nat", "Record", "Setup", "State"]
+__all__ = ["ANY", "ENDED", "GOES_ON", "Count", "Directed", "Flow", "Lab", "Nat", "Record", "Setup", "State"]
 
-ANY = -1  # a port that the kernel chose
 QUIET_S = 0.08
 SECOND = 10**9
 LIMITS = Limits(idle_ns=30 * SECOND, tcp_idle_ns=600 * SECOND, settle_ns=SECOND // 20, max_connections=10**6)
-IGMP = 2
-MULTICAST_LISTENER = {130, 131, 132, 143}
-NEIGHBOUR = set(range(133, 138))
 LOSS = "dropped_", "unparsed_", "windows_missing"
 
-ENDED, GOES_ON, FORCED = EndReason.END_OF_FLOW_DETECTED, EndReason.ACTIVE_TIMEOUT, EndReason.FORCED_END
-CLOSED = State.CLOSED
 Wires = dict[str, dict[Directed, Count]]
 
 
@@ -56,98 +50,6 @@ class Setup(NamedTuple):
 
 
 DEFAULT = Setup()
-
-
-@dataclass(frozen=True)
-class Record:
-    """One record, readable."""
-
-    original: Directed
-    translated: Directed
-    nat: Nat
-    zone: int
-    forward: Count
-    reverse: Count
-    forward_total: Count
-    reverse_total: Count
-    state: State
-    end_reason: EndReason
-    sequence: int
-    start_ns: int
-    end_ns: int
-    flow_id: bytes
-    device: str
-
-
-@dataclass(frozen=True)
-class Flow:
-    """A connection as it must be recorded; ``dialled`` and ``answered`` are the taps before and after NAT.
-
-    ``also`` is for packets that a tap sees by another name yet: (tap, forward tuple there).
-    """
-
-    original: Directed
-    translated: Directed | None = None
-    nat: Nat = Nat.NONE
-    dialled: str = ""
-    answered: str = ""
-    zone: int = 0
-    state: State = State.CLOSED
-    end: EndReason = ENDED
-    tracked: bool = True  # conntrack has an entry whose accounting must be the record's too
-    also: tuple[tuple[str, Directed], ...] = ()
-
-    def goes_on(self) -> "Flow":
-        """The same, answered and not over in its first record."""
-        return replace(self, state=State.NEW, end=GOES_ON)
-
-    def silent(self) -> "Flow":
-        """The same, never answered."""
-        return replace(self, state=State.UNANSWERED, end=GOES_ON)
-
-    def untracked(self, zone: int = -1) -> "Flow":
-        """The same without a conntrack entry to compare with."""
-        return replace(self, zone=zone, tracked=False)
-
-    def matches(self, record: Record) -> bool:
-        wanted = self.translated or self.original
-        known = record.translated._replace(sport=ANY) if wanted.sport == ANY else record.translated
-        return (record.original, known, record.zone) == (self.original, wanted, self.zone)
-
-
-def _directed(one: np.void) -> Directed:
-    family = int(one["family"])
-    src, dst = (address_text(bytes(one[end]), family) for end in ("src", "dst"))
-    return Directed(src, int(one["sport"]), dst, int(one["dport"]), int(one["proto"]))
-
-
-def _count(row: np.void, name: str, suffix: str = "") -> Count:
-    return Count(int(row[f"{name}_octets{suffix}"]), int(row[f"{name}_packets{suffix}"]))
-
-
-def _record(row: np.void, devices: dict[int, str]) -> Record:
-    return Record(
-        original=_directed(row["original"]),
-        translated=_directed(row["translated"]),
-        nat=Nat(int(row["nat"])),
-        zone=int(row["zone"]),
-        forward=_count(row, "forward"),
-        reverse=_count(row, "reverse"),
-        forward_total=_count(row, "forward", "_total"),
-        reverse_total=_count(row, "reverse", "_total"),
-        state=State(int(row["state"])),
-        end_reason=EndReason(int(row["end_reason"])),
-        sequence=int(row["sequence"]),
-        start_ns=int(row["start_ns"]),
-        end_ns=int(row["end_ns"]),
-        flow_id=row["flow_id"].tobytes(),
-        device=devices[int(row["ifindex"])],
-    )
-
-
-def chatter(one: Directed) -> bool:
-    """Tell IPv6 neighbour discovery and both families' multicast reports: they come when they want."""
-    return one.proto == IGMP or (one.proto == ICMP6 and one.dport >> 8 in NEIGHBOUR | MULTICAST_LISTENER)
 
 
 class Lab:
@@ -242,7 +144,7 @@ class Lab:
         self.carry = joined.carry
         self.ambiguous += joined.ambiguous_octets
         assert self.capture
-        records = [_record(row, self.capture.names) for row in joined.connections]
+        records = [read_record(row, self.capture.names) for row in joined.connections]
         records = [record for record in records if not chatter(record.original)]
         self.records += records
         return records

@@ -112,6 +112,7 @@ def test_more_translations_than_room(load: Load, node: Node) -> None:
     room, connections = 64, 300
     client, server = node.pod("client"), node.pod("server")
     NftablesNat(node).service("10.96.0.1", "udp", 9, [(server.ip, 9)])
+    client.namespace.run("ping", "-c", "1", server.ip)  # neighbours are known: none of the burst waits for them
     natlens = load(translations=room)
     windows = Windows(natlens)
     with node.namespace.enter():

@@ -125,6 +125,7 @@ def test_more_translations_than_room(load: Load, node: Node) -> None:
     windows.take()
     for sender in senders:
         sender.sendto(b"x", ("10.96.0.1", 9))
+    for sender in senders:  # not before: a port that is free again may be another's
         sender.close()
     until = time.monotonic() + 5
     while windows.counters()["dropped_translations_full"] < connections - room and time.monotonic() < until:

@@ -12,6 +12,8 @@ from natlens.flows.match import Matches
 
 __all__ = ["split"]
 
+COUNTERS = "octets", "packets"
+
 
 def split(rows: npt.NDArray[np.void], entries: Live, matches: Matches) -> tuple[npt.NDArray[np.void], Matches, int]:
     """Return rows and matches in which each row belongs to one entry, and how many octets stayed ambiguous."""
@@ -24,7 +26,7 @@ def split(rows: npt.NDArray[np.void], entries: Live, matches: Matches) -> tuple[
         at = np.flatnonzero(matches.row == index)
         at = at[np.argsort(entries["born_ns"][matches.entry[at]], kind="stable")]
         pieces, unsure = _divide(rows[index], entries.take(matches.entry[at]), forward=not matches.reverse[at[0]])
-        used = (pieces["value"]["packets"] > 0) | (pieces["value"]["octets"] > 0)
+        used = pieces["value"]["packets"] > 0
         pieces, at = pieces[used], at[used]
         parts.append(pieces)
         owners.append(matches.entry[at])
@@ -40,20 +42,24 @@ def split(rows: npt.NDArray[np.void], entries: Live, matches: Matches) -> tuple[
     return np.concatenate([rows, divided]), joined, ambiguous
 
 
+def _amounts(whole: int, weights: list[int], heir: int) -> tuple[list[int], int]:
+    """Divide ``whole`` by ``weights``; what these do not cover goes to ``heir``. Returns that part as well."""
+    total = sum(weights)
+    amounts = [whole * weight // total for weight in weights] if total > whole else list(weights)
+    rest = whole - sum(amounts)
+    amounts[heir] += rest
+    return amounts, whole if total > whole else rest
+
+
 def _divide(row: np.void, entries: Live, *, forward: bool) -> tuple[npt.NDArray[np.void], int]:
     """Divide one row among entries; returns the pieces (their sums are the row's) and the octets without evidence."""
     pieces = np.repeat(np.array([row]), len(entries))
-    unsure = 0
-    for counter, weight in (("octets", "weight_octets"), ("packets", "weight_packets")):
-        whole = int(row["value"][counter])
-        weights = [int(w) for w in entries[weight]] if forward else [0] * len(entries)
-        total = sum(weights)
-        amounts = [whole * w // total for w in weights] if total > whole else list(weights)
-        rest = whole - sum(amounts)
-        amounts[0] += rest
-        pieces["value"][counter] = amounts
-        if counter == "octets":
-            unsure = whole if total > whole else rest
+    weights = {name: entries[f"weight_{name}"].tolist() if forward else [0] * len(entries) for name in COUNTERS}
+    packets, _ = _amounts(int(row["value"]["packets"]), weights["packets"], 0)
+    carried = [weight if count else 0 for weight, count in zip(weights["octets"], packets, strict=True)]
+    heir = next(index for index, count in enumerate(packets) if count)  # octets come in packets
+    octets, unsure = _amounts(int(row["value"]["octets"]), carried, heir)
+    pieces["value"]["packets"], pieces["value"]["octets"] = packets, octets
     born = entries["born_ns"].astype(np.uint64)
     pieces["value"]["first_ns"] = np.clip(born, row["value"]["first_ns"], row["value"]["last_ns"])
     pieces["value"]["first_ns"][0] = row["value"]["first_ns"]

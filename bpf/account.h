@@ -102,8 +102,8 @@ static __always_inline long insert(void *rows, const struct packet *packet, cons
 	return bpf_map_update_elem(rows, &packet->key, &row, BPF_NOEXIST);
 }
 
-/* Count the packet; `word` may be empty. Returns its row where conntrack can be asked about it: not of the first packet of
- * a connection, for the entry that it would find is that of the port's last one. */
+/* Count the packet; `word` may be empty. Returns its row where conntrack can be asked about it: not of the first packet
+ * of a connection, for the entry that it would find is that of the port's last one. */
 static __always_inline struct row *account(const struct packet *packet, __u32 window, const struct word *word)
 {
 	void *rows = bpf_map_lookup_elem(&rows_windows, &window);

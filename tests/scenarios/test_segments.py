@@ -3,62 +3,77 @@
 import os
 import socket
 import struct
-from typing import NamedTuple
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from natlens.ui.lab.namespaces import Namespace
-from natlens.ui.lab.traffic import TcpServer, checksum, dial, exchange
+from natlens.ui.lab.traffic import checksum, dial
 from tests.scenarios.addresses import SERVICE, SERVICE6, tcp
 from tests.scenarios.conftest import CLSACT, TCX
 from tests.scenarios.harness import Count, Flow, Lab, Nat, Setup, State
 from tests.scenarios.tap import NEIGHBOUR, Tap
 
-PIECE, PIECES = 128_000, 16  # a piece fits the sockets' buffers and the kernel's backlog: nothing is lost or sent again
+PIECE, PIECES = 128_000, 16  # a piece fits the sockets' buffers and the kernel's backlog: nothing is lost
 BIG = 180_000  # octets that BIG TCP may hand over as one packet
 MAX_SIZES = 41, 58, 63, 64  # IFLA_{GSO,GRO}_MAX_SIZE, IFLA_{GSO,GRO}_IPV4_MAX_SIZE
 RTM_NEWLINK, NLM_F_REQUEST_ACK = 16, 0x0005
 TIMESTAMPS, SYN_OPTIONS = 12, 20  # octets of TCP options: of every segment, and of a SYN
+Ends = tuple[socket.socket, socket.socket]
 both = pytest.mark.parametrize("version", [4, 6])
 
 
-class Info(NamedTuple):
-    """What a TCP socket says of itself (struct tcp_info)."""
-
-    sent: Count
-    received: Count
-
-
-def info(stream: socket.socket, ip_header: int) -> Info:
-    """Return the octets and segments of both ways as the socket counted them; no segment may have been lost."""
+def sent(stream: socket.socket, ip_header: int, *, uncounted: int = 0) -> Count:
+    """Return the octets and segments that a socket has sent by its own count, those sent again included."""
     data = stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232)
-    (received,) = struct.unpack_from("=Q", data, 128)
-    out, in_ = struct.unpack_from("=II", data, 136)
-    sent, again = struct.unpack_from("=QQ", data, 200)
-    assert again == 0
-    each = ip_header + 20 + TIMESTAMPS
-    syn = SYN_OPTIONS - TIMESTAMPS
-    return Info(Count(sent + out * each + syn, out), Count(received + in_ * each + syn, in_))
+    (segments,) = struct.unpack_from("=I", data, 136)  # tcpi_segs_out
+    segments += uncounted
+    (payload,) = struct.unpack_from("=Q", data, 200)  # tcpi_bytes_sent
+    return Count(payload + segments * (ip_header + 20 + TIMESTAMPS) + SYN_OPTIONS - TIMESTAMPS, segments)
+
+
+def bring(sender: socket.socket, receiver: socket.socket, octets: int) -> None:
+    thread = threading.Thread(target=sender.sendall, args=(bytes(octets),))
+    thread.start()
+    while octets:
+        octets -= len(receiver.recv(octets))
+    thread.join()
+
+
+@contextmanager
+def connection(
+    client: Namespace, to: tuple[str, int], server: Namespace, at: int
+) -> Iterator[tuple[socket.socket, ...]]:
+    """Yield both ends."""
+    with server.enter():
+        listener = socket.create_server(("::", at), family=socket.AF_INET6, dualstack_ipv6=True)
+    with listener, dial(client, to) as near:
+        far, _ = listener.accept()
+        with far:
+            yield near, far
 
 
 def transfer(lab: Lab, version: int, piece: int = PIECE) -> None:
-    """Send in both directions through a Service, then hold the record against the client's own TCP."""
+    """Send in both directions through a Service, then hold the record against both ends' own TCP."""
     client, backend = lab.pod("client"), lab.pod("b1")
-    service = SERVICE6 if version == 6 else SERVICE
+    service, header = (SERVICE6, 40) if version == 6 else (SERVICE, 20)
     here, there = (client.ip6, backend.ip6) if version == 6 else (client.ip, backend.ip)
     lab.nat.service(service, "tcp", 80, [(there, 8080)])
     for pod in (client, backend):
         pod.namespace.sysctl(ipv4__tcp_sack=0)  # two CPUs may reorder segments; then their options would differ
-    with TcpServer(backend.namespace, 8080), dial(client.namespace, (service, 80)) as stream:
+    with connection(client.namespace, (service, 80), backend.namespace, 8080) as (near, far):
         for _ in range(PIECES):
-            exchange(stream, piece)
+            bring(near, far, piece)
+            bring(far, near, piece)
         lab.wire.settle(0.1)
-        said = info(stream, 40 if version == 6 else 20)
-        seen = tcp(here, stream.getsockname()[1], service, 80)
+        seen = tcp(here, near.getsockname()[1], service, 80)
         flow = Flow(seen, seen._replace(dst=there, dport=8080), Nat.DNAT, "client", "b1", tracked=False)
         lab.check(flow.goes_on())
         (record,) = lab.last()
-        assert (record.forward_total, record.reverse_total) == said
+        assert record.forward_total == sent(near, header)
+        assert record.reverse_total == sent(far, header, uncounted=1)  # its SYN+ACK: before there was a socket
 
 
 @both

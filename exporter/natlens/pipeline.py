@@ -27,6 +27,7 @@ from natlens.identity.endpoint import Identity
 from natlens.identity.naming import Anonymous, name_ends
 from natlens.kernel import conntrack
 from natlens.kernel.capture import Capture
+from natlens.kernel.netlink import leave_openssl_out
 from natlens.kernel.probe import Features
 from natlens.kernel.windows import TRANSLATIONS, Window
 from natlens.otlp.batch import Batch
@@ -206,6 +207,7 @@ def run(options: Options, health: Health, shown: Outlet | None = None) -> int:
 
     ``shown`` takes the records in place of the network. Raises NatlensError before anything is attached.
     """
+    leave_openssl_out()
     with ExitStack() as stack:
         names = _open_names(options, health)
         outlets = _open_outlets(options, health, shown, stack)

@@ -16,7 +16,7 @@ from typing import Any
 
 from natlens.errors import MissingFeature
 
-__all__ = ["conntrack_socket", "conntrack_tuple", "route_socket"]
+__all__ = ["conntrack_socket", "conntrack_tuple", "leave_openssl_out", "route_socket"]
 
 
 @cache
@@ -28,10 +28,19 @@ def _part(module: str) -> ModuleType:
         raise MissingFeature("the Python package pyroute2 is not installed: pip install natlens brings it")
     stand_in = ModuleType("pyroute2")
     stand_in.__path__ = list(spec.submodule_search_locations)
-    with _standing_in("ssl", None):  # asyncio asks whether there is one
-        import_module("asyncio")
+    leave_openssl_out()
     with _standing_in("pyroute2", stand_in), _standing_in("ssl", ModuleType("ssl")):  # pyroute2 wants one by name
         return import_module(module)
+
+
+def leave_openssl_out() -> None:
+    """Import what would bring OpenSSL along, without it; call it before gRPC, which imports asyncio as well.
+
+    Both ask whether it is there: asyncio for TLS, hashlib for faster hashes (natlens makes two, for its resource).
+    """
+    for module, openssl in (("asyncio", "ssl"), ("hashlib", "_hashlib")):
+        with _standing_in(openssl, None):
+            import_module(module)
 
 
 @contextmanager

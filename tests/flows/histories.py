@@ -264,7 +264,8 @@ def _windows(draw: st.DrawFn, packets: list[Packet], *, forgetful: bool) -> list
     # twins in two zones are told apart only by what is learned when they leave
     twins = any(packet.connection.zone for packet in packets) and not forgetful
     for index, (at, _, leaving, packet) in enumerate(steps):
-        if index in borders and not (twins and leaving):
+        inside = index - 2 * sum(one[2] for one in steps[:index])  # packets that have arrived and not left
+        if index in borders and not (twins and inside):
             windows.append(kernel.border(at - 1, forget=forgetful and draw(st.booleans())))
         (kernel.leaves if leaving else kernel.arrives)(packet)
     windows.append(kernel.border(steps[-1][0] + 1, forget=forgetful and draw(st.booleans())))

@@ -76,6 +76,16 @@ static __always_inline void tell_forwarded(const struct packet *packet, __u32 wi
 		tell(row, word);
 }
 
+static __always_inline void read_tuples(struct translation_key *key, const struct nf_conn *ct)
+{
+	struct nf_conntrack_tuple from = {};
+
+	bpf_core_read(&from, sizeof(from), &ct->tuplehash[0].tuple);
+	from_conntrack(&key->original, &from);
+	bpf_core_read(&from, sizeof(from), &ct->tuplehash[1].tuple);
+	from_conntrack(&key->reply, &from);
+}
+
 /* The packet's own entry: at egress NAT has been done and the entry is still attached. Untrusted in two ways: it may
  * belong to another namespace (a macvlan pod's own NAT), or to the connection an ICMP error relates to. */
 static __always_inline void learn_attached(struct __sk_buff *ctx, const struct packet *packet, __u32 window,
@@ -85,7 +95,6 @@ static __always_inline void learn_attached(struct __sk_buff *ctx, const struct p
 	unsigned long nfct = skb->_nfct;
 	const struct nf_conn *ct = (void *)(nfct & ~NFCT_INFOMASK);
 	bool original = (nfct & NFCT_INFOMASK) < IP_CT_IS_REPLY;
-	struct nf_conntrack_tuple from = {};
 	struct translation_key key = {};
 
 	if (!ct)
@@ -94,10 +103,7 @@ static __always_inline void learn_attached(struct __sk_buff *ctx, const struct p
 		COUNT(foreign_netns);
 		return;
 	}
-	bpf_core_read(&from, sizeof(from), &ct->tuplehash[0].tuple);
-	from_conntrack(&key.original, &from);
-	bpf_core_read(&from, sizeof(from), &ct->tuplehash[1].tuple);
-	from_conntrack(&key.reply, &from);
+	read_tuples(&key, ct);
 	if (!is_inverse(original ? &key.reply : &key.original, &packet->key.tuple) &&
 	    !same_tuple(original ? &key.original : &key.reply, &packet->key.tuple)) {
 		COUNT(related);
@@ -124,7 +130,6 @@ static __always_inline void learn_lookup(struct __sk_buff *ctx, const struct pac
 	struct bpf_ct_opts opts = {.netns_id = BPF_F_CURRENT_NETNS, .l4proto = tuple->proto};
 	struct bpf_sock_tuple ask = {};
 	struct translation_key key = {};
-	struct nf_conntrack_tuple from;
 	struct nf_conn *ct;
 	bool original;
 
@@ -147,10 +152,7 @@ static __always_inline void learn_lookup(struct __sk_buff *ctx, const struct pac
 	if (!ct)
 		return;
 	original = opts.dir == 0;
-	bpf_core_read(&from, sizeof(from), &ct->tuplehash[0].tuple);
-	from_conntrack(&key.original, &from);
-	bpf_core_read(&from, sizeof(from), &ct->tuplehash[1].tuple);
-	from_conntrack(&key.reply, &from);
+	read_tuples(&key, ct);
 	key.zone = zone_of(ct);
 	bpf_ct_release(ct);
 	word->zone = key.zone;

@@ -1,13 +1,16 @@
 """Batches for tests: one written out by hand, and hypothesis strategies for arbitrary ones."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
 from natlens.flows.connection import CONNECTION, EndReason, Nat, State
-from natlens.flows.tuples import TCP, pack_address
-from natlens.identity.endpoint import Endpoint
+from natlens.flows.tuples import TCP, address_text, pack_address
+from natlens.identity.endpoint import UNKNOWN, Endpoint
+from natlens.identity.ends import End, Ends
 from natlens.kernel.structs import TUPLE, TranslationSource
 from natlens.otlp.batch import ROLES, Batch
 
@@ -68,6 +71,22 @@ def connection(**fields: object) -> npt.NDArray[np.void]:
     return row
 
 
+def ends(connections: npt.NDArray[np.void], role: str, endpoints: Sequence[Endpoint | None]) -> Ends:
+    """Return the ends in one role: one endpoint a connection, as if no two were the same; None is an unknown one."""
+    tuples = connections["translated" if role.endswith("_nat") else "original"]
+    side = "src" if role.startswith("source") else "dst"
+    bit = {"source_nat": Nat.SNAT, "destination_nat": Nat.DNAT}.get(role, Nat.NONE)
+    texts = [address_text(bytes(row[side]), int(row["family"])) for row in tuples]
+    there = (connections["nat"] & bit) == bit
+    each = [End(text, endpoint or UNKNOWN) for text, endpoint in zip(texts, endpoints, strict=True)]
+    return Ends(np.where(there, np.arange(len(connections)), -1), [*each, None])
+
+
+def in_order(batch: Batch) -> Batch:
+    """Return the batch as the encoder orders it."""
+    return next(batch.by_ends(), batch)
+
+
 def batch_of(
     *rows: npt.NDArray[np.void],
     source: Endpoint | None = CLIENT,
@@ -80,10 +99,10 @@ def batch_of(
     n = len(connections)
     return Batch(
         connections=connections,
-        source=[source] * n,
-        destination=[destination] * n,
-        source_nat=[source_nat] * n,
-        destination_nat=[destination_nat] * n,
+        source=ends(connections, "source", [source] * n),
+        destination=ends(connections, "destination", [destination] * n),
+        source_nat=ends(connections, "source_nat", [source_nat] * n),
+        destination_nat=ends(connections, "destination_nat", [destination_nat] * n),
         interface_names={3: "veth3"},
         interval_end_ns=1_764_000_010_000_000_000,
         observed_ns=1_764_000_010_100_000_000,
@@ -106,13 +125,14 @@ def batches(draw: st.DrawFn, max_size: int = 8) -> Batch:
     n = draw(st.integers(0, max_size))
     raw = draw(nps.arrays(np.uint8, n * CONNECTION.itemsize))
     connections = raw.view(CONNECTION).copy()
-    columns = {role: draw(st.lists(st.none() | ENDPOINTS, min_size=n, max_size=n)) for role in ROLES.values()}
     if draw(st.booleans()):  # bytes at random are seldom a protocol or an enum's value
         for part in ("original", "translated"):
             connections[part]["proto"] = draw(nps.arrays(np.uint8, n, elements=st.sampled_from([1, 6, 17, 58, 132])))
             connections[part]["family"] = draw(st.sampled_from([4, 6]))
         connections["nat"] = draw(nps.arrays(np.uint8, n, elements=st.integers(0, 3)))
         connections["end_reason"] = draw(nps.arrays(np.uint8, n, elements=st.integers(1, 5)))
+    names_of = st.lists(st.none() | ENDPOINTS, min_size=n, max_size=n)
+    columns = {role: ends(connections, role, draw(names_of)) for role in ROLES.values()}
     names = {int(index): draw(ANY_TEXT) for index in connections["ifindex"] if draw(st.booleans())}
     times = st.integers(0, 2**63 - 1)
     return Batch(connections, **columns, interface_names=names, interval_end_ns=draw(times), observed_ns=draw(times))

@@ -1,10 +1,10 @@
-"""The reference encoder: messages, against the SDK's own encoder, and their splitting."""
+"""The reference encoder: messages, against the SDK's own encoder."""
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -14,10 +14,13 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from natlens import __version__
 from natlens.otlp import attributes, document
+from natlens.otlp.arrange import arrange
 from natlens.otlp.attributes import ATTRIBUTES, Attribute
 from natlens.otlp.batch import Batch
 from natlens.otlp.body import lines
-from natlens.otlp.record import SCHEMA_URL, encode, records, split
+from natlens.otlp.column import Numbers, listed
+from natlens.otlp.encoder import Encoder
+from natlens.otlp.record import SCHEMA_URL, encode, records
 from natlens.otlp.resource import Observer, resource
 from tests.otlp.batches import batch_of, batches, connection
 
@@ -33,7 +36,7 @@ HERE = resource(Observer(host_name="node-1", host_id="0" * 31 + "1", node_name="
 
 def oracle(batch: Batch) -> ExportLogsServiceRequest:
     """Return what the SDK makes of the same records."""
-    columns = {attribute.name: attribute.read(batch) for attribute in ATTRIBUTES}
+    columns = {attribute.name: listed(column) for attribute, column in arrange(batch).columns()}
     shown = lines(batch)
     observer = {one.key: one.value.string_value for one in HERE.attributes}
     scope = InstrumentationScope("natlens", __version__, SCHEMA_URL)
@@ -96,42 +99,19 @@ def test_counters_beyond_int64_saturate() -> None:
     assert {one.key: one.value.int_value for one in record.attributes}["flow.bytes.delta"] == 2**63 - 1
 
 
-@given(batches(max_size=12), st.integers(0, 20_000))
-def test_split_keeps_order_and_limit(batch: Batch, limit: int) -> None:
-    request = encode(batch, HERE)
-    parts, oversized = split(request, limit)
-    assert all(part.ByteSize() <= limit for part in parts if len(list(records(part))))
-    assert all(part.resource_logs[0].scope_logs[0].scope.name == "natlens" for part in parts)
-    kept = [record for part in parts for record in records(part)]
-    whole = list(records(request))
-    assert [record for record in whole if record not in oversized] == [one for one in kept if one not in oversized]
-    assert len(kept) + len(oversized) == len(whole)
-
-
-@pytest.mark.parametrize("count", [1, 2, 7, 300])
-def test_split_is_exact_at_the_border(count: int) -> None:
-    request = encode(batch_of(*[connection(sequence=number) for number in range(count)]), HERE)
-    size = request.ByteSize()
-    assert split(request, size) == ([request], [])
-    parts, oversized = split(request, size - 1)
-    if count == 1:
-        assert (parts, len(oversized)) == ([], 1)
-    else:
-        assert (len(parts), oversized) == (2, [])
-        # The next record would not have fitted into the first part.
-        assert len(list(records(parts[1]))) == 1
-
-
 def test_promise_an_attribute_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     row = Attribute(
         "flow.both.bytes.delta",
         "int",
         "Octets of both directions.",
         9500,
-        lambda batch: (batch.connections["forward_octets"] + batch.connections["reverse_octets"]).tolist(),
+        lambda batch: Numbers(
+            (batch.connections["forward_octets"] + batch.connections["reverse_octets"]).view(np.int64)
+        ),
     )
     monkeypatch.setattr(attributes, "ATTRIBUTES", [*ATTRIBUTES, row])
-    (record,) = records(encode(batch_of(), HERE))
+    (request,) = Encoder(HERE).requests(batch_of())
+    (record,) = records(ExportLogsServiceRequest.FromString(request.data))
     assert {one.key: one.value.int_value for one in record.attributes}["flow.both.bytes.delta"] == 9500
     assert "| `flow.both.bytes.delta` | int | Octets of both directions. | `9500` |" in document.markdown()
     assert "- id: flow.both.bytes.delta\n" in document.registry()

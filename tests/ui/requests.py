@@ -35,7 +35,7 @@ TRANSLATED: dict[str, Any] = {
     "flow.duration": 1.5,
     "flow.sequence": 0,
     "flow.id": "8f1c6a0e5b7d42938f1c6a0e5b7d4293",
-    "flow.tcp.flags.tags": ["SYN", "ACK"],
+    "flow.tcp.flags.tags": ("SYN", "ACK"),
 }
 PLAIN: dict[str, Any] = {
     "source.address": "fd00::5",

@@ -12,6 +12,7 @@ from tests.ui.requests import PLAIN, TIME_NS, TRANSLATED, request
 
 from natlens.errors import ConfigError
 from natlens.health import Health
+from natlens.otlp.request import Request
 from natlens.ui.filters import Filters
 from natlens.ui.outlet import TerminalOutlet
 from natlens.ui.records import Record, read_records
@@ -113,14 +114,15 @@ def test_plain_table_is_a_header_once_and_aligned_lines() -> None:
 
 def test_json_lines_hold_every_attribute() -> None:
     (line,) = printed(TRANSLATED, style="json")
-    assert json.loads(line) == {"time": "2025-11-24T16:00:09.250000001Z", "body": "a → b", **TRANSLATED}
+    attributes = {**TRANSLATED, "flow.tcp.flags.tags": ["SYN", "ACK"]}
+    assert json.loads(line) == {"time": "2025-11-24T16:00:09.250000001Z", "body": "a → b", **attributes}
     assert line.isascii()
 
 
 def test_outlet_accounts_for_every_record_shown_or_filtered() -> None:
     health = Health()
     outlet = TerminalOutlet(Filters(service=["none"]), stream=io.StringIO(), health=health)
-    outlet.send(request(TRANSLATED, PLAIN))
+    outlet.send(Request(request(TRANSLATED, PLAIN).SerializeToString(), 2))
     outlet.flush(0.0)
     outlet.close()
     assert (health.count("records_captured"), health.count("records_exported")) == (2, 2)

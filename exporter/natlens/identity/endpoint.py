@@ -1,5 +1,6 @@
 """What an address was: the answer of every identity source."""
 
+from collections.abc import Collection
 from typing import Protocol
 
 import msgspec
@@ -7,7 +8,7 @@ import msgspec
 __all__ = ["UNKNOWN", "Endpoint", "Identity"]
 
 
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """What stood behind one address (and port) at one time; a field that does not apply is None.
 
     Fields are named after the last part of the record's attribute: ``k8s_pod_name`` becomes
@@ -40,4 +41,8 @@ class Identity(Protocol):
         (NodePort, host-network pods). Returns :data:`UNKNOWN` if nothing, or more than one thing,
         is known by that address.
         """
+        ...
+
+    def ports(self, address: str) -> Collection[tuple[int, int]]:
+        """Return each (port, transport) that may change what ``address`` was; with another it is what port 0 says."""
         ...

@@ -1,7 +1,8 @@
 """The index: what is behind an address, from a set of Kubernetes objects."""
 
 import re
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 
 from natlens.health import Health
 from natlens.identity.claims import AMBIGUOUS
@@ -31,6 +32,9 @@ class Index:
         self._addresses = tables.addresses.endpoints()
         self._places = tables.places.endpoints()
         self._node_ports = tables.node_ports.endpoints()
+        self._ports: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+        for address, port, transport in self._places:
+            self._ports[address].append((port, transport))
 
     def endpoint(self, address: str, port: int, transport: int, at_ns: int) -> Endpoint:  # noqa: ARG002  # Identity
         """Return what ``address`` is, the more exact claim first: address and port, then the address.
@@ -49,3 +53,8 @@ class Index:
             self._health.add("identity_ambiguous")
             return UNKNOWN
         return found
+
+    def ports(self, address: str) -> Collection[tuple[int, int]]:
+        """Return which (port, transport) of ``address`` are claimed apart from it: its own, a node's NodePorts."""
+        own = self._ports.get(address, ())
+        return [*own, *self._node_ports] if address in self._nodes else own

@@ -4,6 +4,7 @@ import logging
 import os
 import stat
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from natlens.errors import IdentityError
@@ -40,6 +41,10 @@ class StaticFile:
     def endpoint(self, address: str, port: int, transport: int, at_ns: int) -> Endpoint:
         """Return what ``address`` is in the file as last read; a file has no history, so ``at_ns`` is not asked."""
         return self._index.endpoint(address, port, transport, at_ns)
+
+    def ports(self, address: str) -> Collection[tuple[int, int]]:
+        """Return which ports of ``address`` the file tells apart."""
+        return self._index.ports(address)
 
     def refresh(self) -> bool:
         """Reread the file if it changed (also by a symlink's swap); return whether answers may have changed.

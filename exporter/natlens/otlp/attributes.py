@@ -9,7 +9,8 @@ from typing import Literal, NamedTuple
 from natlens.flows.connection import EndReason, Nat, State
 from natlens.otlp import columns
 from natlens.otlp.batch import ROLES
-from natlens.otlp.columns import Read, Value
+from natlens.otlp.column import Value
+from natlens.otlp.columns import Read
 
 __all__ = ["ATTRIBUTES", "ENDPOINT_FIELDS", "Attribute", "Type", "endpoint_attributes"]
 
@@ -32,7 +33,7 @@ FLOW = (
         "string",
         "Address of the initiator, before any translation.",
         "10.244.1.7",
-        columns.address("src"),
+        columns.address("source"),
     ),
     Attribute(
         "source.port",
@@ -46,7 +47,7 @@ FLOW = (
         "string",
         "Address that the initiator dialled, before any translation (the Service).",
         "10.96.0.10",
-        columns.address("dst"),
+        columns.address("destination"),
     ),
     Attribute(
         "destination.port",
@@ -60,7 +61,7 @@ FLOW = (
         "string",
         "What the source's address became; only where the source is translated.",
         "192.0.2.11",
-        columns.address("src", Nat.SNAT),
+        columns.address("source.nat"),
     ),
     Attribute(
         "source.nat.port",
@@ -74,7 +75,7 @@ FLOW = (
         "string",
         "What the destination's address became (the pod); only where the destination is translated.",
         "10.244.2.9",
-        columns.address("dst", Nat.DNAT),
+        columns.address("destination.nat"),
     ),
     Attribute(
         "destination.nat.port",
@@ -226,14 +227,14 @@ FLOW = (
         "flow.tcp.flags.tags",
         "string[]",
         "Union of the TCP flags that the initiator sent.",
-        ["FIN", "SYN", "PSH", "ACK"],
+        ("FIN", "SYN", "PSH", "ACK"),
         columns.flags("forward_flags"),
     ),
     Attribute(
         "flow.reverse.tcp.flags.tags",
         "string[]",
         "Union of the TCP flags that the responder sent.",
-        ["SYN", "RST", "ACK"],
+        ("SYN", "RST", "ACK"),
         columns.flags("reverse_flags"),
     ),
     Attribute("flow.icmp.type.id", "int", "ICMP or ICMPv6 type of the first message.", 8, columns.icmp("type")),
@@ -298,4 +299,4 @@ def endpoint_attributes() -> list[Attribute]:
 
 
 ATTRIBUTES: list[Attribute] = [*FLOW, *endpoint_attributes()]
-"""Every attribute of the record, in the order in which it is encoded and documented."""
+"""Every attribute of the record, in the order in which it is documented."""

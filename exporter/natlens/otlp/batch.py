@@ -1,16 +1,15 @@
 """What the record encoder takes: connections and what their addresses were."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from natlens.identity.endpoint import Endpoint
+from natlens.flows.columns import gather
+from natlens.identity.ends import Ends
 
-__all__ = ["ROLES", "Batch", "Endpoints"]
-
-Endpoints = Sequence[Endpoint | None]
+__all__ = ["ROLES", "Batch"]
 
 ROLES = {
     "source": "source",
@@ -27,14 +26,14 @@ class Batch:
 
     connections: npt.NDArray[np.void]
     """Shape (n,), dtype :data:`natlens.flows.connection.CONNECTION`."""
-    source: Endpoints
-    """The initiator; None where nothing was asked."""
-    destination: Endpoints
+    source: Ends
+    """The initiator."""
+    destination: Ends
     """What the initiator dialled."""
-    source_nat: Endpoints
-    """What the source became; None where it is not translated."""
-    destination_nat: Endpoints
-    """What the destination became; None where it is not translated."""
+    source_nat: Ends
+    """What the source became; none where it is not translated."""
+    destination_nat: Ends
+    """What the destination became; none where it is not translated."""
     interface_names: Mapping[int, str]
     """ifindex → name; an interface that is gone may be missing."""
     interval_end_ns: int
@@ -44,7 +43,7 @@ class Batch:
 
     def __post_init__(self) -> None:
         """Raise ``ValueError`` where the columns differ in length."""
-        wrong = [name for name in ROLES.values() if len(getattr(self, name)) != len(self)]
+        wrong = [name for name in ROLES.values() if len(getattr(self, name).codes) != len(self)]
         if wrong:
             raise ValueError(f"{', '.join(wrong)}: one entry for each of the {len(self)} connections is needed")
 
@@ -52,9 +51,16 @@ class Batch:
         """Return the number of connections."""
         return len(self.connections)
 
-    def parts(self, records: int = 1000) -> Iterator["Batch"]:
-        """Yield the batch in parts of at most ``records``: messages cost some 20 kB a record while they are made."""
-        for at in range(0, len(self), records):
-            part = slice(at, at + records)
-            columns = {name: getattr(self, name)[part] for name in ("connections", *ROLES.values())}
-            yield replace(self, **columns)
+    def by_ends(self, most: int = 1 << 62) -> Iterator["Batch"]:
+        """Yield the same connections in parts of ``most``, those of the same ends side by side.
+
+        So they compress to six tenths (ADR 9).
+        """
+        key = np.zeros(len(self), np.int64)
+        for ends in (self.source, self.destination, self.destination_nat):
+            key = key * len(ends.each) + ends.codes  # may wrap: then some stand elsewhere
+        order = np.argsort(key)
+        for at in range(0, len(self), most):
+            rows = order[at : at + most]
+            roles = {role: getattr(self, role).take(rows) for role in ROLES.values()}
+            yield replace(self, connections=gather(self.connections, rows), **roles)

@@ -1,10 +1,6 @@
-"""Readers: each makes a function that reads one column of the record from a batch.
+"""Readers: each makes a function that reads one column of the record from a batch, on whole arrays."""
 
-A column is a list with one value a connection, None where the attribute does not apply. The
-readers work on whole arrays, so that a faster encoder can use the same table.
-"""
-
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, Literal
 
@@ -12,15 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from natlens.flows.connection import EndReason, Nat
-from natlens.flows.tuples import ICMP, ICMP6, SCTP, TCP, UDP, address_text
+from natlens.flows.tuples import ICMP, ICMP6, SCTP, TCP, UDP
+from natlens.identity.ends import End, Ends
 from natlens.kernel.structs import TranslationSource
 from natlens.otlp.batch import ROLES, Batch
+from natlens.otlp.column import Choice, Column, Digits, Mask, Numbers, Value
 
 __all__ = [
     "TRANSPORTS",
-    "Column",
     "Read",
-    "Value",
     "address",
     "duration",
     "endpoint",
@@ -40,16 +36,13 @@ __all__ = [
     "zone",
 ]
 
-Value = str | int | float | bool | list[str]
-Column = list[Any]
-"""One ``Value | None`` a connection."""
 Read = Callable[[Batch], Column]
-Side = Literal["src", "dst"]
-Mask = npt.NDArray[np.bool_]
 
 TRANSPORTS = {TCP: "tcp", UDP: "udp", SCTP: "sctp", ICMP: "icmp", ICMP6: "icmpv6"}
 TCP_FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
-FLAG_LISTS = [[name for bit, name in enumerate(TCP_FLAGS) if octet >> bit & 1] or None for octet in range(256)]
+FLAG_NAMES = [tuple(name for bit, name in enumerate(TCP_FLAGS) if octet >> bit & 1) or None for octet in range(256)]
+NAT_KINDS = (None, "dnat", "snat", "dnat+snat")
+HEXADECIMAL = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 # Messages that carry an identifier. conntrack reads one from ICMPv6 node information (139, 140) too, but there those
 # bytes are the query's type (RFC 4620).
@@ -57,11 +50,6 @@ ICMP_WITH_ID = (0, 8, 13, 14, 15, 16, 17, 18)
 ICMP6_WITH_ID = (128, 129)
 
 LARGEST = np.iinfo(np.int64).max
-
-
-def where(present: Mask, values: npt.NDArray[Any]) -> Column:
-    """Return ``values`` as Python objects, None where not ``present``."""
-    return [value if there else None for value, there in zip(values.tolist(), present.tolist(), strict=True)]
 
 
 def text(value: str | None) -> str | None:
@@ -78,51 +66,40 @@ def number(field: str) -> Read:
 
     def read(batch: Batch) -> Column:
         values = batch.connections[field]
-        column: Column = (np.minimum(values, LARGEST) if values.dtype == np.uint64 else values).tolist()
-        return column
+        return _numbers(np.minimum(values, LARGEST) if values.dtype == np.uint64 else values)
 
     return read
 
 
 def labels(field: str, names: Mapping[int, str]) -> Read:
-    """Read a number of the connection's tuple as the name it has; absent where it has none."""
-    return lambda batch: [names.get(value) for value in batch.connections["original"][field].tolist()]
+    """Read an octet of the connection's tuple as the name it has; absent where it has none."""
+    table = _table(names)
+    return lambda batch: _of_table(batch.connections["original"][field], table)
 
 
 def protocol(batch: Batch) -> Column:
     """Read the IP protocol number."""
-    column: Column = batch.connections["original"]["proto"].tolist()
-    return column
+    return _numbers(batch.connections["original"]["proto"])
 
 
 def enum(field: str, kind: type[IntEnum]) -> Read:
     """Read an enum field as its member's name in lower case."""
-    names = {member.value: member.name.lower() for member in kind}
-    return lambda batch: [names.get(value) for value in batch.connections[field].tolist()]
+    table = _table({member.value: member.name.lower() for member in kind})
+    return lambda batch: _of_table(batch.connections[field], table)
 
 
-def address(side: Side, translation: Nat = Nat.NONE) -> Read:
-    """Read an address as dialled, or as ``translation`` (where there was one) made it."""
-
-    def read(batch: Batch) -> Column:
-        tuples = _tuples(batch, translation)
-        packed, families = np.ascontiguousarray(tuples[side]).tobytes(), tuples["family"].tolist()
-        present = _translated(batch, translation).tolist()
-        return [
-            address_text(packed[16 * at : 16 * at + 16], families[at]) if present[at] else None
-            for at in range(len(batch))
-        ]
-
-    return read
+def address(role: str) -> Read:
+    """Read an end's address; ``role`` is a key of :data:`natlens.otlp.batch.ROLES`."""
+    return _of_ends(role, lambda end: end.address)
 
 
-def port(side: Literal["sport", "dport"], translation: Nat = Nat.NONE) -> Read:
+def port(side: Literal["sport", "dport"], translation: Nat = Nat.NONE) -> Callable[[Batch], Numbers]:
     """Read a port of a protocol that has ports; absent where both are 0 (a fragment whose first was not seen)."""
 
-    def read(batch: Batch) -> Column:
-        tuples = _tuples(batch, translation)
+    def read(batch: Batch) -> Numbers:
+        tuples = batch.connections["translated" if translation else "original"]
         with_ports = np.isin(tuples["proto"], (TCP, UDP, SCTP)) & _header_seen(tuples)
-        return where(with_ports & _translated(batch, translation), tuples[side])
+        return _numbers(tuples[side], with_ports & _translated(batch, translation))
 
     return read
 
@@ -133,9 +110,9 @@ def icmp(part: Literal["type", "code", "id"]) -> Read:
     def read(batch: Batch) -> Column:
         tuples = batch.connections["original"]
         if part == "id":
-            return where(_with_icmp_id(tuples), tuples["sport"])
+            return _numbers(tuples["sport"], _with_icmp_id(tuples))
         present = np.isin(tuples["proto"], (ICMP, ICMP6)) & _header_seen(tuples)
-        return where(present, tuples["dport"] >> 8 if part == "type" else tuples["dport"] & 0xFF)
+        return _numbers(tuples["dport"] >> 8 if part == "type" else tuples["dport"] & 0xFF, present)
 
     return read
 
@@ -148,70 +125,100 @@ def nat_icmp_id(batch: Batch) -> Column:
     """
     original, after = batch.connections["original"], batch.connections["translated"]
     changed = (_nat(batch) != Nat.NONE) & _with_icmp_id(original) & (original["sport"] != after["sport"])
-    return where(changed, after["sport"])
+    return _numbers(after["sport"], changed)
 
 
 def nat_kind(batch: Batch) -> Column:
     """Read which sides were translated."""
-    names = (None, "dnat", "snat", "dnat+snat")
-    return [names[kind] for kind in _nat(batch).tolist()]
+    return _of_table(_nat(batch), NAT_KINDS)
 
 
 def nat_source(batch: Batch) -> Column:
     """Read how the translation was learned."""
-    names = {source.value: source.name.lower() for source in TranslationSource if source}
-    of = np.where(_nat(batch) == Nat.NONE, TranslationSource.NONE, batch.connections["nat_source"])
-    return [names.get(value) for value in of.tolist()]
+    return _of_table(
+        np.where(_nat(batch) == Nat.NONE, TranslationSource.NONE, batch.connections["nat_source"]),
+        _table({source.value: source.name.lower() for source in TranslationSource if source}),
+    )
 
 
 def zone(batch: Batch) -> Column:
     """Read the conntrack zone; absent where conntrack's word was not heard."""
     zones = batch.connections["zone"]
-    return where(zones >= 0, zones)
+    return _numbers(zones, zones >= 0)
 
 
 def interface(batch: Batch) -> Column:
     """Read the name of the interface that counted the connection first."""
-    return [text(batch.interface_names.get(index)) for index in batch.connections["ifindex"].tolist()]
+    different, codes = np.unique(batch.connections["ifindex"], return_inverse=True)
+    return Choice(codes, [text(batch.interface_names.get(index)) for index in different.tolist()])
 
 
 def duration(batch: Batch) -> Column:
     """Read the time from start to end in seconds, on a connection's last record only."""
     rows = batch.connections
-    goes_on = (rows["end_reason"] == EndReason.ACTIVE_TIMEOUT).tolist()
-    times = zip(rows["start_ns"].tolist(), rows["end_ns"].tolist(), goes_on, strict=True)
-    return [None if more else (end - start) / 1e9 for start, end, more in times]
+    return Numbers((rows["end_ns"] - rows["start_ns"]) / 1e9, rows["end_reason"] != EndReason.ACTIVE_TIMEOUT)
 
 
 def flow_id(batch: Batch) -> Column:
     """Read the 128-bit id as 32 hexadecimal digits, first word first."""
-    return [f"{high:016x}{low:016x}" for high, low in batch.connections["flow_id"].tolist()]
+    octets = batch.connections["flow_id"].astype(">u8").view(np.uint8).reshape(-1, 16)
+    nibbles = np.stack([octets >> 4, octets & 0xF], axis=-1).reshape(-1, 32)
+    return Digits(HEXADECIMAL[nibbles])
 
 
 def flags(field: str) -> Read:
     """Read a union of TCP flags as their names in the order of their bits; absent where none was seen."""
 
     def read(batch: Batch) -> Column:
-        seen = np.where(batch.connections["original"]["proto"] == TCP, batch.connections[field], 0)
-        return [FLAG_LISTS[octet] for octet in seen.tolist()]
+        is_tcp = batch.connections["original"]["proto"] == TCP
+        return _of_table(np.where(is_tcp, batch.connections[field], 0), FLAG_NAMES)
 
     return read
 
 
 def endpoint(role: str, field: str) -> Read:
     """Read a field of the endpoint in ``role`` (a key of :data:`natlens.otlp.batch.ROLES`)."""
-    column = ROLES[role]
 
-    def read(batch: Batch) -> Column:
-        values = [None if one is None else getattr(one, field) for one in getattr(batch, column)]
-        return [text(value) if isinstance(value, str) else value for value in values]
+    def read(end: End) -> Value | None:
+        value: str | bool | None = getattr(end.endpoint, field)
+        return text(value) if isinstance(value, str) else value
 
-    return read
+    return _of_ends(role, read)
 
 
-def _tuples(batch: Batch, translation: Nat) -> npt.NDArray[np.void]:
-    tuples: npt.NDArray[np.void] = batch.connections["translated" if translation else "original"]
-    return tuples
+class _EachOf(Sequence[Value | None]):
+    """What ``read`` gives for each of some ends, when it is asked for: the encoder knows most of them already."""
+
+    def __init__(self, ends: Sequence[End | None], read: Callable[[End], Value | None]) -> None:
+        self._ends, self._read = ends, read
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, at: Any) -> Any:  # one, not a slice
+        end = self._ends[at]
+        return None if end is None else self._read(end)
+
+
+def _of_ends(role: str, read: Callable[[End], Value | None]) -> Read:
+    def column(batch: Batch) -> Column:
+        ends: Ends = getattr(batch, ROLES[role])
+        return Choice(ends.codes, _EachOf(ends.each, read), ends.each)
+
+    return column
+
+
+def _numbers(values: npt.NDArray[Any], present: Mask | None = None) -> Numbers:
+    return Numbers(values.astype(np.int64), present)
+
+
+def _table(names: Mapping[int, str]) -> list[str | None]:
+    """Return the name of each number, None where it has none; the last stands for all larger ones."""
+    return [names.get(number) for number in range(max(names) + 2)]
+
+
+def _of_table(numbers: npt.NDArray[Any], table: Sequence[Value | None]) -> Choice:
+    return Choice(np.minimum(numbers, len(table) - 1).astype(np.intp), table)
 
 
 def _nat(batch: Batch) -> npt.NDArray[np.uint8]:

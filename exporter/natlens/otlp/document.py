@@ -78,7 +78,7 @@ def _definition(row: Row) -> dict[str, Any]:
         "type": "boolean" if row.type == "bool" else row.type,
         "stability": "development",
         "brief": row.brief,
-        "examples": [row.example],
+        "examples": [list(row.example) if isinstance(row.example, tuple) else row.example],
     }
 
 

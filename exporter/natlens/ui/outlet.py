@@ -6,7 +6,7 @@ from typing import TextIO
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from natlens.health import Health
-from natlens.otlp.record import records
+from natlens.otlp.request import Request
 from natlens.ui.filters import Filters
 from natlens.ui.records import read_records
 from natlens.ui.table import printer
@@ -36,12 +36,11 @@ class TerminalOutlet:
         """Print the records of one request."""
         self._printer.show(record for record in read_records(request) if self._filters.matches(record))
 
-    def send(self, request: ExportLogsServiceRequest) -> None:
+    def send(self, request: Request) -> None:
         """Print the records of one request, and account for them as every outlet does."""
-        count = sum(1 for _ in records(request))
-        self._health.add("records_captured", count)
-        self.show(request)
-        self._health.add("records_exported", count)
+        self._health.add("records_captured", request.records)
+        self.show(ExportLogsServiceRequest.FromString(request.data))
+        self._health.add("records_exported", request.records)
 
     def flush(self, deadline: float) -> None:
         """Do nothing: every request is printed and flushed at once."""

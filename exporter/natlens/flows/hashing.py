@@ -3,14 +3,17 @@
 The function is fixed: ``flow.id`` is made of it and must be the same on every node and in every release.
 """
 
+from typing import TypeVar
+
 import numpy as np
 import numpy.typing as npt
 
 from natlens.flows.tuples import words
 
-__all__ = ["hash_tuples", "mix"]
+__all__ = ["among", "distinct", "hash_tuples", "mix"]
 
 Hashes = npt.NDArray[np.uint64]
+Number = TypeVar("Number", np.uint64, np.int64)
 
 # The finalizer of splitmix64 (Steele, Lea, Flood 2014); its first half is a step, both halves end a hash.
 FIRST, SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -35,7 +38,27 @@ def mix(state: Hashes, word: Hashes) -> Hashes:
 
 def hash_tuples(tuples: npt.NDArray[np.void], seed: int = 0) -> Hashes:
     """Return one hash a tuple (shape (n,), dtype uint64)."""
-    columns = words(tuples)
+    return _hash(words(tuples), seed)
+
+
+def among(few: npt.NDArray[Number], many: npt.NDArray[Number]) -> npt.NDArray[np.bool_]:
+    """Tell which of ``few`` numbers are among ``many`` (``numpy.isin`` sorts the many: twenty times as long)."""
+    different, which = np.unique(few, return_inverse=True)
+    seen = np.zeros(len(different) + 1, np.bool_)  # the last is for what is larger than all
+    at = np.searchsorted(different, many)
+    seen[at[np.append(different, 0)[at] == many]] = True
+    return seen[which]
+
+
+def distinct(columns: Hashes) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return where each different row of words (shape (n, k)) stands first, and which one each row is (shape (n,))."""
+    _, first, which = np.unique(_hash(columns), return_index=True, return_inverse=True)
+    if (columns != columns[first][which]).any():  # two different rows of one hash: once in 10**9 windows
+        _, first, which = np.unique(columns, axis=0, return_index=True, return_inverse=True)
+    return first, which
+
+
+def _hash(columns: Hashes, seed: int = 0) -> Hashes:
     state = np.full(len(columns), (seed + 1) * 0x9E3779B97F4A7C15 % 2**64, np.uint64)
     for column in range(columns.shape[1]):
         _step(state, columns[:, column])

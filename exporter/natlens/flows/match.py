@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from natlens.flows.columns import gather, stack
+from natlens.flows.columns import gather
 from natlens.flows.hashing import hash_tuples
 from natlens.flows.live import Live, is_plain
 from natlens.flows.tuples import inverse, same
@@ -46,20 +46,26 @@ def opens(rows: Rows) -> npt.NDArray[np.bool_]:
     return result
 
 
+def _form(entries: Live, form: int, of: Indices) -> npt.NDArray[np.void]:
+    """Return the tuples by which packets of entries ``of`` go in one form."""
+    tuples = gather(entries["translated" if form in (TRANSLATED, REPLY) else "original"], of)
+    return inverse(tuples) if form >= REVERSE else tuples
+
+
 def _candidates(tuples: npt.NDArray[np.void], entries: Live) -> tuple[Indices, Indices, Indices]:
     """Return (row, entry, form) of every entry that goes by a row's tuple."""
-    translated = np.flatnonzero(~is_plain(entries))
-    everything = np.arange(len(entries))
-    inverse_original = inverse(entries["original"])
-    after = gather(entries["translated"], translated)
-    names = stack([entries["original"], after, inverse_original, inverse(after)])
-    owner = np.concatenate([everything, translated, everything, translated])
-    form = np.repeat(np.arange(4), [len(everything), len(translated), len(everything), len(translated)])
+    everything, translated = np.arange(len(entries)), np.flatnonzero(~is_plain(entries))
+    owners = [everything, translated, everything, translated]
+    owner, form = np.concatenate(owners), np.repeat(np.arange(4), list(map(len, owners)))
+    names = np.concatenate([hash_tuples(_form(entries, *one)) for one in enumerate(owners)])
     tuples = np.ascontiguousarray(tuples)
-    row, at = equal(hash_tuples(tuples), hash_tuples(names))
-    really = same(gather(tuples, row), gather(names, at))  # hashes may collide, tuples do not
-    row, at = row[really], at[really]
-    return row, owner[at], form[at]
+    row, at = equal(hash_tuples(tuples), names)
+    entry, form = owner[at], form[at]
+    really = np.zeros(len(row), np.bool_)  # hashes may collide, tuples do not
+    for one in range(4):
+        there = np.flatnonzero(form == one)
+        really[there] = same(gather(tuples, row[there]), _form(entries, one, entry[there]))
+    return row[really], entry[really], form[really]
 
 
 def equal(wanted: npt.NDArray[np.uint64], names: npt.NDArray[np.uint64]) -> tuple[Indices, Indices]:

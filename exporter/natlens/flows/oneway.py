@@ -7,7 +7,8 @@ never leaves by a covered egress. If nothing follows (a syslog line), only ctnet
 import numpy as np
 import numpy.typing as npt
 
-from natlens.flows.hashing import hash_tuples
+from natlens.flows.columns import gather
+from natlens.flows.hashing import among, hash_tuples
 from natlens.flows.join import Carry
 from natlens.flows.tuples import TCP, UDP, inverse
 from natlens.kernel.structs import ConntrackWord, Side
@@ -28,11 +29,13 @@ def unexplained(window: Window, carry: Carry) -> npt.NDArray[np.void]:
     multicast = (tuples["dst"][:, 0] == 0xFF) | ((tuples["family"] == 4) & (tuples["dst"][:, 12] >= 224))
     alone = (value["packets"] == 1) & (value["conntrack"] == ConntrackWord.UNASKED) & ~multicast
     alone &= (side == Side.INGRESS) & np.isin(tuples["proto"], (TCP, UDP))
-    asked = tuples[alone]
+    asked = gather(tuples, alone)
+    if not len(asked):
+        return asked
     known = carry.live.take(carry.live["zone"] >= 0)
     key = window.translations["key"]
     explained = (key["original"], key["reply"], known["original"], inverse(known["translated"]))
     names = np.concatenate([hash_tuples(one) for one in explained])
-    open_ = ~np.isin(hash_tuples(asked), names) & ~np.isin(hash_tuples(inverse(asked)), hash_tuples(tuples))
+    open_ = ~among(hash_tuples(asked), names) & ~among(hash_tuples(inverse(asked)), hash_tuples(tuples))
     result: npt.NDArray[np.void] = asked[open_]
     return result

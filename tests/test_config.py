@@ -39,6 +39,8 @@ def test_defaults() -> None:
     assert (options.include_interfaces, options.exclude_interfaces, options.attach) == (["*"], [], "auto")
     assert (options.queue_bytes, options.shutdown_grace, options.timeout, options.headers) == (64 << 20, 10, None, {})
     assert (options.endpoint, options.output, options.identity_file) == (None, None, None)
+    assert (options.protocol, options.compression, options.requests_in_flight) == (None, None, 4)
+    assert (options.ca_file, options.client_certificate_file, options.client_key_file) == (None, None, None)
     assert (options.format, options.log_level, options.debug) == ("table", "info", False)
 
 
@@ -162,6 +164,10 @@ def test_mistake_in_the_file_is_one_line(tmp_path: Path, text: str, line: str) -
             "of at least 1MiB and at most 1024GiB",
         ),
         (
+            {"NATLENS_PROTOCOL": "http/json"},
+            "NATLENS_PROTOCOL is 'http/json'; it must be one of grpc, http/protobuf or nothing",
+        ),
+        (
             {"NATLENS_TIMEOUT": "-1"},
             "NATLENS_TIMEOUT is '-1'; it must be a number of seconds above 0 and at most 3600 or nothing",
         ),
@@ -216,7 +222,11 @@ OPTIONS = st.builds(
     identity_file=st.none() | TEXT,
     cluster_name=st.none() | TEXT,
     timeout=st.none() | st.floats(0.001, 3600),
+    protocol=st.sampled_from([None, "grpc", "http/protobuf"]),
+    compression=st.sampled_from([None, "none", "gzip", "zstd"]),
     queue_bytes=st.integers(1 << 20, 1 << 40),
+    requests_in_flight=st.integers(1, 64),
+    ca_file=st.none() | TEXT,
     debug=st.booleans(),
 )
 

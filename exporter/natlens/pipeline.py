@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from natlens.config import Options
-from natlens.delivery.file import FileOutlet
 from natlens.delivery.outlet import Outlet
 from natlens.delivery.settings import read_settings
 from natlens.errors import KernelError
@@ -31,7 +30,7 @@ from natlens.kernel.netlink import leave_openssl_out
 from natlens.kernel.probe import Features
 from natlens.kernel.windows import TRANSLATIONS, Window
 from natlens.otlp.batch import Batch
-from natlens.otlp.record import encode
+from natlens.otlp.encoder import Encoder
 from natlens.otlp.resource import Observer, resource
 
 __all__ = ["Pipeline", "limits", "run", "take"]
@@ -94,7 +93,9 @@ class Pipeline:
         self._outlets, self._health = outlets, health
         self._limits = limits(options)
         self._carry = Carry()
-        self._resource = resource(Observer.here(node_name=options.node_name, cluster_name=options.cluster_name))
+        self._known = np.zeros(0, TRANSLATIONS)
+        observer = Observer.here(node_name=options.node_name, cluster_name=options.cluster_name)
+        self._encoder = Encoder(resource(observer))
         self._waker, self._awake = socket.socketpair()
         self._waker.setblocking(False)
 
@@ -134,8 +135,8 @@ class Pipeline:
 
     def report(self, *, flush: bool = False) -> None:
         """Close the window and hand its records to the outlets; ``flush`` ends every connection."""
-        window = self._window()
-        joined = join(window, self._carry, self._limits, flush=flush)
+        carry, self._carry = [self._carry], Carry()  # handed over, as the window is: see join
+        joined = join(self._window(), carry.pop(), self._limits, flush=flush)
         self._carry = joined.carry
         self._health.add("octets_ambiguous", joined.ambiguous_octets)
         self._health.set("connections_live", len(joined.carry.live))
@@ -148,11 +149,10 @@ class Pipeline:
             source_nat=source_nat,
             destination_nat=destination_nat,
             interface_names=self._capture.names,
-            interval_end_ns=window.end_ns + window.unix_offset_ns,
+            interval_end_ns=joined.end_ns,
             observed_ns=time.time_ns(),
         )
-        for part in batch.parts():
-            request = encode(part, self._resource)
+        for request in self._encoder.requests(batch):
             for outlet in self._outlets:
                 outlet.send(request)
 
@@ -176,13 +176,14 @@ def _open_outlets(options: Options, health: Health, shown: Outlet | None, stack:
     """Open what records go to; an unusable one is an error before anything is attached."""
     outlets: list[Outlet] = [shown] if shown else []
     if options.output:
-        outlets.append(FileOutlet(options.output, health))
-    settings = read_settings(os.environ, endpoint=options.endpoint, headers=options.headers, timeout_s=options.timeout)
-    if settings and not shown:
-        from natlens.delivery.grpc import GrpcClient  # 15 MiB that a terminal does not need
-        from natlens.delivery.sender import Sender
+        from natlens.delivery.file import FileOutlet  # protobuf's messages and its JSON
 
-        outlets.append(Sender(GrpcClient(settings), health, queue_bytes=options.queue_bytes))
+        outlets.append(FileOutlet(options.output, health))
+    settings = None if shown else read_settings(options, os.environ)
+    if settings:
+        from natlens.delivery.otlp import open_sender  # libcurl
+
+        outlets.append(open_sender(settings, health, queue_bytes=options.queue_bytes))
     for outlet in outlets:
         stack.callback(outlet.close)
     return outlets

@@ -16,6 +16,7 @@ from natlens.kernel.netlink import route_socket
 from tests.agent.kernel import attached, program
 from tests.agent.process import NATLENS, Agent, clean_environment
 from tests.agent.shop import Shop, told
+from tests.collector.tls import Authority
 
 USAGE, FAILURE = 2, 1
 CAPABILITIES = {
@@ -61,6 +62,43 @@ def check(
             "endpoint='collector:port' is not an OTLP/gRPC endpoint: "
             "Port could not be cast to integer value as 'port'; an example is http://collector:4317",
         ),
+        (
+            ["--endpoint=collector:4318", "--protocol=http/protobuf"],
+            "endpoint='collector:4318' is not an OTLP/HTTP endpoint: "
+            "it must begin with http:// or https://; an example is http://collector:4318",
+        ),
+        (
+            ["--endpoint=http://c:1", "--protocol=http/json"],
+            "--protocol is 'http/json'; it must be one of grpc, http/protobuf or nothing",
+        ),
+        (
+            ["--endpoint=http://c:1", "--compression=snappy"],
+            "--compression is 'snappy'; it must be one of none, gzip, zstd or nothing",
+        ),
+        (
+            ["--endpoint=http://c:1", "--requests-in-flight=0"],
+            "--requests-in-flight is '0'; it must be a whole number of at least 1 and at most 64",
+        ),
+        (
+            ["--endpoint=http://c:1", "--headers=content-type=x"],
+            "headers: the header 'content-type' is natlens' own: leave it out",
+        ),
+        (
+            ["--endpoint=http://c:1", "--ca-file=/none"],
+            "ca_file='/none' is for TLS, and the endpoint is not https: write https://, or leave it out",
+        ),
+        (
+            ["--endpoint=https://c:1", "--ca-file=/none"],
+            "ca_file='/none' cannot be read: No such file or directory; check the path and its mode",
+        ),
+        (
+            ["--endpoint=https://c:1", "--ca-file=/dev/null"],
+            "ca_file='/dev/null' holds no certificates in PEM format",
+        ),
+        (
+            ["--endpoint=https://c:1", "--client-certificate-file=/none"],
+            "client_certificate_file='/none' is given without client_key_file: a client has both",
+        ),
     ],
 )
 def test_flag(shop: Shop, arguments: list[str], line: str) -> None:
@@ -72,10 +110,26 @@ def test_unknown_variable(shop: Shop) -> None:
     check(shop, [], line, USAGE, NATLENS_INTERVALL="5")
 
 
-def test_variable_of_opentelemetry(shop: Shop) -> None:
-    line = "OTEL_EXPORTER_OTLP_TIMEOUT='1s' is not a whole number of milliseconds above 0"
-    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_TIMEOUT": "1s"}
+@pytest.mark.parametrize(
+    ("name", "value", "rest"),
+    [
+        ("TIMEOUT", "1s", " is not a whole number of milliseconds above 0"),
+        ("PROTOCOL", "http/json", " is not supported; it must be one of grpc, http/protobuf"),
+        ("LOGS_COMPRESSION", "br", " is not supported; it must be one of none, gzip, zstd"),
+        ("CERTIFICATE", "/none", " is for TLS, and the endpoint is not https: write https://, or leave it out"),
+    ],
+)
+def test_variable_of_opentelemetry(shop: Shop, name: str, value: str, rest: str) -> None:
+    line = f"OTEL_EXPORTER_OTLP_{name}={value!r}{rest}"
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", f"OTEL_EXPORTER_OTLP_{name}": value}
     check(shop, [], line, USAGE, **variables)
+
+
+def test_key_of_another_certificate(shop: Shop, tmp_path: Path) -> None:
+    one, other = (Authority(tmp_path / name).client() for name in ("one", "other"))
+    arguments = f"--client-certificate-file={one.cert}", f"--client-key-file={other.key}"
+    line = f"client_key_file={str(other.key)!r} is not the key of client_certificate_file={str(one.cert)!r}"
+    check(shop, ["--endpoint=https://c:1", *arguments], line, USAGE)
 
 
 @pytest.fixture

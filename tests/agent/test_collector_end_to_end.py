@@ -14,10 +14,11 @@ from tests.agent.process import Agent, wait_until
 from tests.agent.shop import DNS, Expected, Shop, counted, told
 from tests.collector.process import Collector
 from tests.collector.records import LogRecord
-from tests.delivery.server import Collector as Server
+from tests.delivery.server import Receiver
 
 MESSAGE_BYTES = 4 << 20
 RECEIVER = "127.0.0.1"
+IN_ORDER = ("--requests-in-flight=1",)  # several may overtake each other
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_what_the_collector_wrote_is_what_was_sent_and_what_happened(
 ) -> None:
     since_ns = time.time_ns()
     collector.start()
-    options = "--interval=0.5", f"--endpoint=http://{collector.endpoint}", shop.identity_file(tmp_path)
+    options = *IN_ORDER, "--interval=0.5", f"--endpoint=http://{collector.endpoint}", shop.identity_file(tmp_path)
     with Agent(shop.namespace, tmp_path / "sent.jsonl", *options, "--node-name=node-a").started() as agent:
         made = list(shop.calls())
         wire.settle()
@@ -109,7 +110,7 @@ def test_collector_that_comes_later_gets_everything(
     shop: Shop, collector: Collector, wire: Wire, tmp_path: Path
 ) -> None:
     since_ns = time.time_ns()
-    options = "--interval=0.2", f"--endpoint=http://{collector.endpoint}", shop.identity_file(tmp_path)
+    options = *IN_ORDER, "--interval=0.2", f"--endpoint=http://{collector.endpoint}", shop.identity_file(tmp_path)
     with Agent(shop.namespace, tmp_path / "sent.jsonl", *options).started() as agent:
         made = list(shop.calls())
         wire.settle()
@@ -127,7 +128,7 @@ def test_collector_that_comes_later_gets_everything(
 
 def test_many_records_are_divided_into_requests_that_a_receiver_takes(shop: Shop, wire: Wire, tmp_path: Path) -> None:
     connections = 3000
-    with shop.namespace.enter(), Server(message_bytes=64 << 20) as server:
+    with shop.namespace.enter(), Receiver(message_bytes=64 << 20) as server:
         options = "--interval=60", f"--endpoint={server.url}", shop.identity_file(tmp_path)
         with Agent(shop.namespace, tmp_path / "sent.jsonl", *options).started() as agent:
             ports = {query(shop) for _ in range(connections)}
@@ -147,7 +148,7 @@ def query(shop: Shop) -> int:
 
 
 def test_headers_of_the_variable_arrive(shop: Shop, tmp_path: Path) -> None:
-    with shop.namespace.enter(), Server() as server:
+    with shop.namespace.enter(), Receiver() as server:
         variables = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": server.url,
             "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20abc,x-tenant=shop",

@@ -12,8 +12,7 @@ from natlens.ui.lab.traffic import dial, exchange, talk
 from tests.agent.kernel import Held, attached, held, left, other_agents
 from tests.agent.process import Agent, wait_until
 from tests.agent.shop import NODE_PORT, SERVICE, Shop, told
-from tests.delivery.server import Collector as Server
-from tests.delivery.server import Ok
+from tests.delivery.server import Ok, Receiver
 
 GRACE_S, SLACK_S = 1.0, 2.0
 UNREACHABLE = "http://127.0.0.1:9"  # nobody listens
@@ -61,7 +60,7 @@ def test_open_connections_get_their_last_record_and_nothing_stays(
 
 
 def test_last_records_are_delivered_within_the_grace_period(shop: Shop, tmp_path: Path) -> None:
-    with shop.namespace.enter(), Server([Ok(delay_s=GRACE_S)]) as server:
+    with shop.namespace.enter(), Receiver([Ok(delay_s=GRACE_S)]) as server:
         options = "--interval=60", f"--endpoint={server.url}", "--shutdown-grace=10"
         with Agent(shop.namespace, tmp_path / "out", *options).started() as agent:
             port = shop.call()
@@ -74,7 +73,7 @@ def test_last_records_are_delivered_within_the_grace_period(shop: Shop, tmp_path
 
 @pytest.mark.parametrize("answers", [True, False], ids=["slow", "unreachable"])
 def test_endpoint_that_takes_nothing_does_not_hold_it(shop: Shop, tmp_path: Path, answers: bool) -> None:
-    with shop.namespace.enter(), Server([Ok(delay_s=60)] * 9) as server:
+    with shop.namespace.enter(), Receiver([Ok(delay_s=60)] * 9) as server:
         options = f"--endpoint={server.url if answers else UNREACHABLE}", f"--shutdown-grace={GRACE_S}"
         with Agent(shop.namespace, tmp_path / "out", "--interval=0.2", *options).started() as agent:
             shop.call()
@@ -147,7 +146,7 @@ def test_killed_agents_filters_go_even_where_the_next_attaches_by_tcx(shop: Shop
 
 
 def test_second_signal_does_not_cut_the_flush_short(shop: Shop, tmp_path: Path) -> None:
-    with shop.namespace.enter(), Server([Ok(delay_s=GRACE_S)]) as server:
+    with shop.namespace.enter(), Receiver([Ok(delay_s=GRACE_S)]) as server:
         options = "--interval=60", f"--endpoint={server.url}"
         with Agent(shop.namespace, tmp_path / "out", *options).started() as agent:
             shop.call()

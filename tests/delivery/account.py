@@ -1,30 +1,48 @@
 """The account that every delivery test closes with."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-import numpy as np
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from natlens.health import Health
-from natlens.otlp.record import encode
-from natlens.otlp.resource import Observer, resource
-from tests.otlp.batches import batch_of, connection
+from natlens.otlp.request import Request
 
-__all__ = ["account", "balanced", "eventually", "request_of", "sequences"]
-
-RESOURCE = resource(Observer(host_name="node-1"))
+__all__ = ["account", "balanced", "eventually", "parsed", "records_of", "request_of", "sequences"]
 
 
-def request_of(count: int, first: int = 0) -> ExportLogsServiceRequest:
-    """Return a request of ``count`` records with sequence numbers from ``first``."""
-    rows = np.repeat(connection(), count)
-    rows["sequence"] = np.arange(first, first + count)
-    return encode(batch_of(rows), RESOURCE)
+def request_of(count: int, first: int = 0, record_bytes: int = 0) -> Request:
+    """Return a request of ``count`` records with sequence numbers from ``first``, each of about ``record_bytes``."""
+    message = ExportLogsServiceRequest()
+    of_resource = message.resource_logs.add(schema_url="https://opentelemetry.io/schemas/1.44.0")
+    of_resource.resource.attributes.append(KeyValue(key="host.name", value=AnyValue(string_value="node-1")))
+    of_scope = of_resource.scope_logs.add()
+    of_scope.scope.name = "natlens"
+    for number in range(first, first + count):
+        record = of_scope.log_records.add(time_unix_nano=number, event_name="flow.connection")
+        record.attributes.append(KeyValue(key="flow.sequence", value=AnyValue(int_value=number)))
+        record.body.string_value = "x" * record_bytes
+    return Request(message.SerializeToString(), count)
 
 
-def sequences(records: list[LogRecord]) -> list[int]:
+def parsed(data: bytes) -> ExportLogsServiceRequest:
+    """Return a serialized request as a message."""
+    return ExportLogsServiceRequest.FromString(data)
+
+
+def records_of(data: bytes) -> list[LogRecord]:
+    """Return the records of a serialized request."""
+    return [
+        record
+        for of_resource in parsed(data).resource_logs
+        for of_scope in of_resource.scope_logs
+        for record in of_scope.log_records
+    ]
+
+
+def sequences(records: Iterable[LogRecord]) -> list[int]:
     """Return the records' sequence numbers."""
     return [one.value.int_value for record in records for one in record.attributes if one.key == "flow.sequence"]
 

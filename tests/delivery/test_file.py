@@ -13,7 +13,7 @@ from natlens.delivery.file import FileOutlet
 from natlens.errors import DeliveryError
 from natlens.health import Health
 from natlens.otlp.jsonlines import parse_lines
-from tests.delivery.account import account, request_of
+from tests.delivery.account import account, parsed, request_of
 
 
 def test_each_request_is_appended_as_a_line(tmp_path: Path) -> None:
@@ -21,11 +21,12 @@ def test_each_request_is_appended_as_a_line(tmp_path: Path) -> None:
     for first in (0, 10):
         outlet = FileOutlet(path, health)
         outlet.send(request_of(3, first))
-        outlet.send(request_of(0))
         outlet.send(request_of(2, first + 3))
         outlet.flush(time.monotonic())
         outlet.close()
-    assert list(parse_lines(path.read_text())) == [request_of(n, at) for n, at in ((3, 0), (2, 3), (3, 10), (2, 13))]
+    assert list(parse_lines(path.read_text())) == [
+        parsed(request_of(n, at).data) for n, at in ((3, 0), (2, 3), (3, 10), (2, 13))
+    ]
     assert account(health) == {"records_captured": 10, "records_exported": 10}
 
 
@@ -44,7 +45,7 @@ def test_a_line_cut_short_by_a_crash_spoils_no_other(tmp_path: Path) -> None:
     outlet.close()
     torn, *whole = path.read_text().split("\n")
     assert torn == '{"resourceLogs":['
-    assert list(parse_lines(whole)) == [request_of(1), request_of(2)]
+    assert list(parse_lines(whole)) == [parsed(request_of(1).data), parsed(request_of(2).data)]
 
 
 @pytest.fixture
@@ -62,12 +63,12 @@ def test_a_full_disk_leaves_whole_lines_and_exact_counts(tmp_path: Path, file_si
     health, path = Health(), tmp_path / "out.jsonl"
     outlet = FileOutlet(path, health)
     for first in range(10):
-        outlet.send(request_of(2, 2 * first))
+        outlet.send(request_of(2, 2 * first, 1000))
     outlet.close()
     written = list(parse_lines(path.read_text()))
     assert 0 < len(written) < 10
     assert path.stat().st_size <= file_size_limit
-    assert written == [request_of(2, 2 * first) for first in range(len(written))]
+    assert written == [parsed(request_of(2, 2 * first, 1000).data) for first in range(len(written))]
     assert account(health) == {
         "records_captured": 20,
         "records_exported": 2 * len(written),
@@ -83,7 +84,7 @@ def test_devices_and_pipes_are_taken(tmp_path: Path) -> None:
         outlet = FileOutlet(path, health)
         outlet.send(request_of(1))
         outlet.close()
-    assert list(parse_lines(os.read(reader, 1 << 16).decode())) == [request_of(1)]
+    assert list(parse_lines(os.read(reader, 1 << 16).decode())) == [parsed(request_of(1).data)]
     os.close(reader)
     assert account(health) == {"records_captured": 2, "records_exported": 2}
 

@@ -1,280 +1,244 @@
-"""OTLP/gRPC against a real server that misbehaves on demand; every record is accounted for in each test."""
+"""OTLP/gRPC: what its requests and answers are, and a real server's word for each status."""
 
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from base64 import b64encode
+from typing import Any, Literal
 
 import grpc
 import pytest
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import BadRequest, RetryInfo  # type: ignore[import-untyped]  # no stubs are published
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
-from natlens import __version__
-from natlens.delivery.grpc import GrpcClient
-from natlens.delivery.retry import Backoff
-from natlens.delivery.sender import Sender
+from natlens.delivery.compression import codec
+from natlens.delivery.exchange import Answer
+from natlens.delivery.grpc import CODES, GrpcBinding
+from natlens.delivery.retry import Delivered, Outcome, Refused, Retry, TooLarge
 from natlens.delivery.settings import OtlpSettings
-from natlens.health import Health
-from tests.delivery.account import account, balanced, eventually, request_of, sequences
-from tests.delivery.server import Answer, Collector, Fail, Ok
+from tests.delivery.sending import deliver
+from tests.delivery.server import Fail, Ok
 
 # The table of the OTLP specification, "OTLP/gRPC Response, Failures".
 SPECIFIED = {"CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"}
-QUICK = Backoff(initial_s=0.02, max_s=0.1)
+PERMANENT = sorted(
+    code.name for code in grpc.StatusCode if code is not grpc.StatusCode.OK and code.name not in SPECIFIED
+)
+
+SETTINGS = OtlpSettings("grpc", "http://collector:4317", headers=(("x-token", "s3cret"),), timeout_s=2.5)
+BINDING = GrpcBinding(SETTINGS, codec("gzip"), "me/1")
 
 
-@contextmanager
-def sender_to(
-    port: int,
-    health: Health,
-    *,
-    timeout_s: float = 5.0,
-    headers: tuple[tuple[str, str], ...] = (),
-    queue_bytes: int = 64 << 20,
-    request_bytes: int = 4_000_000,
-    backoff: Backoff = QUICK,
-) -> Iterator[Sender]:
-    settings = OtlpSettings(f"127.0.0.1:{port}", insecure=True, headers=headers, timeout_s=timeout_s)
-    client = GrpcClient(settings, backoff)
-    sender = Sender(client, health, queue_bytes=queue_bytes, request_bytes=request_bytes, backoff=backoff)
-    try:
-        yield sender
-    finally:
-        sender.close()
+def outcome(headers: dict[str, str], body: bytes = b"", status: int = 200) -> Outcome:
+    return BINDING.outcome(Answer(status, headers, body))
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
+def framed(message: bytes, flag: int = 0) -> bytes:
+    return bytes([flag]) + len(message).to_bytes(4, "big") + message
 
 
-def deliver(answers: list[Answer], count: int = 5) -> tuple[dict[str, int], Collector]:
-    """Send ``count`` records to a server that answers so; return the account and the server."""
-    health = Health()
-    with Collector(answers) as collector, sender_to(collector.port, health) as sender:
-        sender.send(request_of(count))
-        sender.flush(time.monotonic() + 5)
-    return account(health), collector
+def details(*messages: Any) -> str:
+    """Return a grpc-status-details-bin with these details."""
+    status = Status(code=8, message="in the details")
+    for message in messages:
+        packed = AnyMessage()
+        packed.Pack(message)
+        status.details.append(packed)
+    return b64encode(status.SerializeToString()).decode()
 
 
-def test_records_arrive_as_sent() -> None:
-    health = Health()
-    with Collector() as collector, sender_to(collector.port, health, headers=(("x-token", "s3cret"),)) as sender:
-        sender.send(request_of(3))
-        sender.send(request_of(2, first=3))
-        sender.send(request_of(0))
-        sender.flush(time.monotonic() + 5)
-    assert account(health) == {"records_captured": 5, "records_exported": 5}
-    assert collector.taken == [request_of(3).SerializeToString(), request_of(2, 3).SerializeToString()]
-    assert collector.metadata[0]["x-token"] == "s3cret"  # made up
-    assert str(collector.metadata[0]["user-agent"]).startswith(f"OTel-OTLP-Exporter-natlens/{__version__}")
+def delay(seconds: int, nanos: int = 0) -> Any:
+    return RetryInfo(retry_delay=Duration(seconds=seconds, nanos=nanos))
+
+
+def test_a_request_is_one_framed_message() -> None:
+    request = BINDING.request(b"abc")
+    assert request.url == "http://collector:4317/opentelemetry.proto.collector.logs.v1.LogsService/Export"
+    assert request.body == b"\1\0\0\0\3abc"
+    assert dict(request.headers) == {
+        "content-type": "application/grpc+proto",
+        "te": "trailers",
+        "grpc-timeout": "2500m",
+        "grpc-encoding": "gzip",
+        "grpc-accept-encoding": "identity,gzip",
+        "user-agent": "me/1",
+        "x-token": "s3cret",
+    }
+
+
+def test_a_request_without_compression_says_so() -> None:
+    request = GrpcBinding(SETTINGS, codec("none"), "me/1").request(bytes(70_000))
+    assert request.body == b"\0\0\1\x11\x70" + bytes(70_000)
+    assert "grpc-encoding" not in dict(request.headers)
+
+
+def test_codes_have_their_numbers() -> None:
+    assert dict(enumerate(CODES)) == {code.value[0]: code.name.lower() for code in grpc.StatusCode}
 
 
 @pytest.mark.parametrize("name", sorted(SPECIFIED))
 def test_retryable_codes_are_tried_again_with_the_same_bytes(name: str) -> None:
-    counts, collector = deliver([Fail(grpc.StatusCode[name])] * 2)
+    counts, server, health = deliver("grpc", [Fail(grpc.StatusCode[name])] * 2)
     assert counts == {"records_captured": 5, "records_exported": 5}
-    assert len(collector.attempts) == 3
-    assert len(set(collector.attempts)) == 1
+    assert health.count("export_retries", code=name.lower()) == 2
+    assert len(server.attempts) == 3
+    assert len(set(server.attempts)) == 1
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        code
-        for code in grpc.StatusCode
-        if code is not grpc.StatusCode.OK and code.name not in SPECIFIED  # resource_exhausted without RetryInfo
-    ],
-)
-def test_permanent_codes_are_counted_and_not_sent_again(code: grpc.StatusCode) -> None:
-    counts, collector = deliver([Fail(code)])
-    assert counts == {"records_captured": 5, f"records_rejected{{code={code.name.lower()}}}": 5}
-    assert len(collector.attempts) == 1
+@pytest.mark.parametrize("name", PERMANENT)  # resource_exhausted without RetryInfo among them
+def test_permanent_codes_are_counted_and_not_sent_again(name: str) -> None:
+    counts, server, _ = deliver("grpc", [Fail(grpc.StatusCode[name])])
+    assert counts == {"records_captured": 5, f"records_rejected{{code={name.lower()}}}": 5}
+    assert len(server.attempts) == 1
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE])
 def test_the_servers_delay_is_kept(code: grpc.StatusCode) -> None:
-    counts, collector = deliver([Fail(code, retry_s=0.7)])
+    counts, server, _ = deliver("grpc", [Fail(code, retry_s=0.5)])
     assert counts == {"records_captured": 5, "records_exported": 5}
-    assert collector.times[1] - collector.times[0] >= 0.7
+    assert len(server.attempts) == 2
+    assert server.times[1] - server.times[0] >= 0.5
 
 
-def test_partial_success_is_counted_and_never_sent_again() -> None:
-    counts, collector = deliver([Ok(rejected=2, message="too old")])
-    assert counts == {"records_captured": 5, "records_exported": 3, "records_rejected{code=partial_success}": 2}
-    assert len(collector.attempts) == 1
-
-
-@pytest.mark.parametrize("rejected", [99, -1])
-def test_a_partial_success_that_makes_no_sense_still_balances(rejected: int) -> None:
-    counts, _ = deliver([Ok(rejected=rejected)])
-    assert counts["records_captured"] == 5
+@pytest.mark.parametrize(("rejected", "counted"), [(2, 2), (5, 5), (99, 5), (-1, 0)])
+def test_partial_success_is_counted_and_never_sent_again(rejected: int, counted: int) -> None:
+    counts, server, _ = deliver("grpc", [Ok(rejected=rejected, message="too old")])
+    assert counts.get("records_rejected{code=partial_success}", 0) == counted
+    assert counts.get("records_exported", 0) == 5 - counted
+    assert len(server.attempts) == 1
 
 
 def test_a_warning_of_the_server_rejects_nothing() -> None:
-    counts, _ = deliver([Ok(message="mind the schema")])
+    counts, server, _ = deliver("grpc", [Ok(message="mind the schema")])
     assert counts == {"records_captured": 5, "records_exported": 5}
+    assert len(server.attempts) == 1
 
 
-def test_a_request_too_large_for_the_server_is_rejected() -> None:
-    health = Health()
-    with Collector(message_bytes=1000) as collector, sender_to(collector.port, health) as sender:
-        sender.send(request_of(5))
-        sender.flush(time.monotonic() + 5)
-    assert account(health) == {"records_captured": 5, "records_rejected{code=resource_exhausted}": 5}
+@pytest.mark.parametrize(
+    ("retry_info", "after_s"),
+    [
+        (delay(7), 7.0),
+        (delay(0, 500_000_000), 0.5),
+        (delay(0), 0.0),
+        (delay(-3), 0.0),
+        (RetryInfo(), 0.0),
+    ],
+)
+def test_retry_info_says_when(retry_info: Any, after_s: float) -> None:
+    said = details(BadRequest(), retry_info)
+    for number, code in ((8, "resource_exhausted"), (14, "unavailable")):
+        for encoded in (said, said.rstrip("=")):
+            headers = {"grpc-status": str(number), "grpc-status-details-bin": encoded}
+            assert outcome(headers) == Retry(code, "", after_s)
 
 
-def test_a_slow_server_is_given_the_timeout_and_then_tried_again() -> None:
-    health = Health()
-    with (
-        Collector([Ok(delay_s=1.0)]) as collector,
-        sender_to(collector.port, health, timeout_s=0.3) as sender,
-    ):
-        sender.send(request_of(5))
-        sender.flush(time.monotonic() + 5)
-        assert len(collector.attempts) == 2
-    assert account(health) == {"records_captured": 5, "records_exported": 5}
-    assert health.count("export_retries", code="deadline_exceeded") == 1
+@pytest.mark.parametrize("said", ["", "!", "AAAA", "A", details(BadRequest()), details()])
+def test_details_without_retry_info_say_nothing(said: str) -> None:
+    assert outcome({"grpc-status": "14", "grpc-status-details-bin": said}) == Retry("unavailable")
+    assert outcome({"grpc-status": "8", "grpc-status-details-bin": said}) == Refused("resource_exhausted")
 
 
-def test_an_absent_server_that_comes_up_gets_everything_in_order(caplog: pytest.LogCaptureFixture) -> None:
-    health, port = Health(), free_port()
-    with sender_to(port, health) as sender:
-        for at in range(20):
-            sender.send(request_of(5, first=5 * at))
-        eventually(lambda: health.count("export_retries", code="unavailable") >= 3)
-        assert account(health) == {"records_captured": 100, "records_pending": 100}
-        with Collector(port=port) as collector:
-            sender.flush(time.monotonic() + 10)
-            assert sequences(collector.records) == list(range(100))
-    assert account(health) == {"records_captured": 100, "records_exported": 100}
-    assert len([one for one in caplog.records if "retrying" in one.message]) == 1
+def test_retry_info_makes_no_permanent_code_retryable() -> None:
+    assert outcome({"grpc-status": "3", "grpc-status-details-bin": details(delay(1))}) == Refused("invalid_argument")
 
 
-def test_a_server_that_restarts_loses_nothing() -> None:
-    health = Health()
-    with Collector() as first, sender_to(first.port, health) as sender:
-        sender.send(request_of(5))
-        eventually(lambda: health.count("records_exported") == 5)
-        first.__exit__(None, None, None)
-        sender.send(request_of(5, first=5))
-        eventually(lambda: health.count("export_retries") >= 1)
-        with Collector(port=first.port) as second:
-            sender.flush(time.monotonic() + 10)
-            assert sequences(second.records) == [5, 6, 7, 8, 9]
-    assert account(health) == {"records_captured": 10, "records_exported": 10}
+@pytest.mark.parametrize(
+    "message",
+    [
+        "grpc: received message larger than max (6000000 vs. 4194304)",  # grpc-go
+        "grpc: received message after decompression larger than max 4194304",
+        "CLIENT: Received message larger than max (4300000 vs. 4194304)",  # C-core
+        "gRPC message exceeds maximum size 4194304: 4300000",  # grpc-java
+        "Error, decoded message length too large: found 4300000 bytes, the limit is: 4194304 bytes",  # tonic
+    ],
+)
+def test_words_about_the_messages_size_mean_too_large(message: str) -> None:
+    for number, code in ((8, "resource_exhausted"), (11, "out_of_range")):
+        assert outcome({"grpc-status": str(number), "grpc-message": message}) == TooLarge(code, message)
+    assert outcome({"grpc-status": "3", "grpc-message": message}) == Refused("invalid_argument", message)
 
 
-def test_requests_are_split_and_oversized_records_counted() -> None:
-    health, single = Health(), request_of(1).ByteSize()
-    with Collector() as collector, sender_to(collector.port, health, request_bytes=3 * single) as sender:
-        sender.send(request_of(10))
-        sender.flush(time.monotonic() + 5)
-        assert sequences(collector.records) == list(range(10))
-        assert len(collector.taken) > 1
-        assert all(len(raw) <= 3 * single for raw in collector.taken)
-    assert account(health) == {"records_captured": 10, "records_exported": 10}
-    with Collector() as collector, sender_to(collector.port, health, request_bytes=single - 50) as sender:
-        sender.send(request_of(4))
-    assert account(health)["records_dropped{reason=too_large}"] == 4
-
-
-def test_a_full_queue_drops_the_oldest_exactly() -> None:
-    health, port = Health(), free_port()
-    size = request_of(5).ByteSize()
-    with sender_to(port, health, queue_bytes=4 * size + size // 2) as sender:
-        sender.send(request_of(5))
-        eventually(lambda: health.count("export_retries") >= 1)  # the first request is being sent: it stays
-        for at in range(1, 10):
-            sender.send(request_of(5, first=5 * at))
-        assert account(health) == {
-            "records_captured": 50,
-            "records_dropped{reason=queue_full}": 30,
-            "records_pending": 20,
-        }
-        with Collector(port=port) as collector:
-            sender.flush(time.monotonic() + 10)
-            assert sequences(collector.records) == [*range(5), *range(35, 50)]
-    assert account(health) == {
-        "records_captured": 50,
-        "records_dropped{reason=queue_full}": 30,
-        "records_exported": 20,
-    }
-
-
-def test_a_flush_without_a_server_ends_at_its_deadline() -> None:
-    health = Health()
-    with sender_to(free_port(), health) as sender:
-        for _ in range(3):
-            sender.send(request_of(5))
-        started = time.monotonic()
-        sender.flush(started + 0.5)
-        assert 0.5 <= time.monotonic() - started < 1.5
-        assert account(health) == {"records_captured": 15, "records_dropped{reason=shutdown}": 15}
-        sender.send(request_of(2))
-    assert account(health) == {"records_captured": 17, "records_dropped{reason=shutdown}": 17}
-
-
-def test_a_flush_into_a_slow_server_counts_what_got_through() -> None:
-    health = Health()
-    answers = [Ok(), Ok(), Ok(delay_s=30)]
-    with Collector(answers) as collector, sender_to(collector.port, health, timeout_s=60) as sender:
-        for at in range(5):
-            sender.send(request_of(5, first=5 * at))
-        eventually(lambda: len(collector.attempts) == 3)
-        started = time.monotonic()
-        sender.flush(started + 0.5)
-        assert time.monotonic() - started < 2
-    assert account(health) == {
-        "records_captured": 25,
-        "records_exported": 10,
-        "records_dropped{reason=shutdown}": 15,
-    }
-
-
-def test_a_flush_does_not_sit_out_a_backoff() -> None:
-    health = Health()
-    slow = Backoff(initial_s=60, max_s=60)
-    with (
-        Collector([Fail(grpc.StatusCode.UNAVAILABLE)]) as collector,
-        sender_to(collector.port, health, backoff=slow) as sender,
-    ):
-        sender.send(request_of(5))
-        eventually(lambda: health.count("export_retries") == 1)
-        started = time.monotonic()
-        sender.flush(started + 10)
-        assert time.monotonic() - started < 5
-    assert account(health) == {"records_captured": 5, "records_exported": 5}
-
-
-def test_close_without_flush_counts_what_was_pending() -> None:
-    health = Health()
-    with sender_to(free_port(), health) as sender:
-        sender.send(request_of(5))
-    assert account(health) == {"records_captured": 5, "records_dropped{reason=shutdown}": 5}
-
-
-def test_a_storm_of_faults_balances_at_every_moment() -> None:
-    codes = [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.ABORTED]
-    answers: list[Answer] = [Fail(codes[at % 3]) if at % 4 else Ok(rejected=at % 3) for at in range(60)]
-    health, size = Health(), request_of(5).ByteSize()
-    with Collector(answers) as collector, sender_to(collector.port, health, queue_bytes=20 * size) as sender:
-        for at in range(100):
-            sender.send(request_of(5, first=5 * at))
-        sender.flush(time.monotonic() + 20)
-        exported = health.count("records_exported")
-        assert len(collector.records) == exported + health.count("records_rejected", code="partial_success")
-    assert balanced(health)
-    assert account(health)["records_captured"] == 500
-    assert "records_pending" not in account(health)
-
-
-def test_grpc_is_imported_only_with_a_client() -> None:
-    code = (
-        "import sys, natlens.delivery.grpc, natlens.delivery.sender, natlens.delivery.file, natlens.delivery.settings\n"
-        "sys.exit('grpc' in sys.modules)"
+def test_a_limit_on_something_else_is_not_about_the_message() -> None:
+    assert outcome({"grpc-status": "8", "grpc-message": "ingestion rate limit exceeded"}) == Refused(
+        "resource_exhausted", "ingestion rate limit exceeded"
     )
-    assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": "exporter"}, check=False).returncode == 0
+    larger = {"grpc-status": "8", "grpc-message": "received message larger than max"}
+    assert isinstance(outcome({**larger, "grpc-status-details-bin": details(delay(1))}), Retry)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        *((400, "internal"), (401, "unauthenticated"), (403, "permission_denied"), (404, "unimplemented")),
+        *((429, "unavailable"), (502, "unavailable"), (503, "unavailable"), (504, "unavailable")),
+        *((200, "unknown"), (302, "unknown"), (405, "unknown"), (415, "unknown"), (500, "unknown")),
+    ],
+)
+def test_without_a_grpc_status_the_http_status_decides(status: int, code: str) -> None:
+    found = outcome({"content-type": "text/html"}, b"<html>", status)
+    message = (
+        f"the answer (HTTP {status}, content-type text/html) has no gRPC status; "
+        "is this an OTLP/HTTP port? gRPC is usually 4317"
+    )
+    assert found == (Retry(code, message) if code == "unavailable" else Refused(code, message))
+
+
+def test_a_grpc_status_counts_whatever_the_http_status() -> None:
+    assert outcome({"grpc-status": "7"}, status=503) == Refused("permission_denied")
+
+
+@pytest.mark.parametrize("number", ["17", "-1", "", "x", "9" * 5000, "²"])
+def test_a_status_that_is_none_is_unknown(number: str) -> None:
+    assert outcome({"grpc-status": number}) == Refused("unknown")
+
+
+def test_messages_are_percent_decoded_and_kept_to_a_line() -> None:
+    said = {"grpc-status": "13", "grpc-message": "no%20%C3%A4ther%0Ahere%1b[31m" + "x" * 5000}
+    found = outcome(said)
+    assert isinstance(found, Refused)
+    assert found.message.startswith("no äther here [31mxx")
+    assert len(found.message) == 300
+
+
+UNREADABLE = "its answer is not one gRPC message: "
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (framed(b""), ""),
+        (framed(ExportLogsServiceResponse().SerializeToString()), ""),
+        (framed(codec("gzip").compress(b""), flag=1), ""),
+        (b"", UNREADABLE + "it is compressed in a way that was not accepted"),
+        (framed(b"", flag=2), UNREADABLE + "it is compressed in a way that was not accepted"),
+        (framed(b"plain", flag=1), UNREADABLE + "Error -3 while decompressing data: incorrect header check"),
+        (framed(b"") * 2, UNREADABLE + "its length is not what its prefix says"),
+        (framed(b"\xff"), "its answer is not an ExportLogsServiceResponse"),
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_a_delivery(body: bytes, message: str) -> None:
+    assert outcome({"grpc-status": "0", "grpc-encoding": "gzip"}, body) == Delivered(message=message)
+
+
+@pytest.mark.parametrize("name", ["gzip", "zstd"])
+def test_an_answer_may_be_compressed_as_the_request_was(name: Literal["gzip", "zstd"]) -> None:
+    packing = codec(name)
+    response = ExportLogsServiceResponse()
+    response.partial_success.rejected_log_records = 3
+    body = framed(packing.compress(response.SerializeToString()), flag=1)
+    binding = GrpcBinding(SETTINGS, packing, "me/1")
+    assert binding.outcome(Answer(200, {"grpc-status": "0", "grpc-encoding": name}, body)) == Delivered(3)
+    other = Answer(200, {"grpc-status": "0", "grpc-encoding": "snappy"}, body)
+    assert binding.outcome(other) == Delivered(message=UNREADABLE + "it is compressed in a way that was not accepted")
+
+
+NAMES = st.sampled_from(["grpc-status", "grpc-message", "grpc-status-details-bin", "content-type"])
+VALUES = st.binary(max_size=20).map(lambda raw: raw.decode("utf-8", "replace")) | st.sampled_from(["0", "8", "14"])
+
+
+@given(st.integers(100, 999), st.dictionaries(NAMES, VALUES), st.binary())
+def test_any_answer_means_something(status: int, headers: dict[str, str], body: bytes) -> None:
+    found = outcome(headers, body, status)
+    assert found.message.isprintable()

@@ -1,132 +1,261 @@
-"""Endpoint, headers and time-out from options and OTEL_EXPORTER_OTLP_*."""
+"""Where and how OTLP goes, from options and OTEL_EXPORTER_OTLP_*."""
+
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from natlens.config import Options
 from natlens.delivery.settings import OtlpSettings, read_settings
 from natlens.errors import ConfigError
 
 GENERAL = "OTEL_EXPORTER_OTLP_"
+
+
 LOGS = "OTEL_EXPORTER_OTLP_LOGS_"
 
 
+HTTP = {GENERAL + "PROTOCOL": "http/protobuf"}
+
+
+def settings(environ: dict[str, str] | None = None, **options: Any) -> OtlpSettings:
+    """Return the settings, which are there."""
+    read = read_settings(Options(**options), environ or {})
+    assert read
+    return read
+
+
+def mistake(environ: dict[str, str] | None = None, **options: Any) -> str:
+    """Return the one line that it is refused with."""
+    with pytest.raises(ConfigError) as error:
+        read_settings(Options(**options), environ or {})
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
 def test_nothing_named_is_nothing_sent() -> None:
-    assert read_settings({}) is None
-    assert read_settings({GENERAL + "ENDPOINT": " ", GENERAL + "TIMEOUT": "x"}) is None
+    for environ in ({}, {GENERAL + "ENDPOINT": " ", GENERAL + "TIMEOUT": "x"}):
+        assert read_settings(Options(), environ) is None
+
+
+def test_defaults() -> None:
+    assert settings(endpoint="http://c:1") == OtlpSettings("grpc", "http://c:1", "gzip", (), 10.0)
+    assert settings(endpoint="http://c:1").requests_in_flight == 4
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "target", "insecure"),
+    ("endpoint", "url"),
     [
-        ("http://collector:4317", "collector:4317", True),
-        ("https://collector.example.com:443/", "collector.example.com:443", False),
-        ("HTTP://collector", "collector:4317", True),
-        ("http://10.0.0.1:1", "10.0.0.1:1", True),
-        ("http://[2001:db8::1]:4317", "[2001:db8::1]:4317", True),
-        ("http://[::1]", "[::1]:4317", True),
-        ("collector:4317", "collector:4317", False),
-        (" otel_collector.ns.svc.cluster.local. ", "otel_collector.ns.svc.cluster.local.:4317", False),
+        ("http://collector:4317", "http://collector:4317"),
+        ("https://collector.example.com:443/", "https://collector.example.com:443"),
+        ("HTTP://collector", "http://collector:4317"),
+        ("http://10.0.0.1:1", "http://10.0.0.1:1"),
+        ("http://[2001:db8::1]:4317", "http://[2001:db8::1]:4317"),
+        ("http://[::1]", "http://[::1]:4317"),
+        ("collector:4317", "https://collector:4317"),
+        (" otel_collector.ns.svc.cluster.local. ", "https://otel_collector.ns.svc.cluster.local.:4317"),
     ],
 )
-def test_endpoints(endpoint: str, target: str, insecure: bool) -> None:
-    assert read_settings({}, endpoint=endpoint) == OtlpSettings(target, insecure)
+def test_endpoints_of_grpc(endpoint: str, url: str) -> None:
+    assert settings(endpoint=endpoint).url == url
+    assert settings({LOGS + "ENDPOINT": endpoint}).url == url
+    assert settings({GENERAL + "ENDPOINT": endpoint}).url == url
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "general", "logs"),
+    [
+        ("http://c:4318", "http://c:4318/v1/logs", "http://c:4318/"),
+        ("http://c:4318/", "http://c:4318/v1/logs", "http://c:4318/"),
+        ("http://c", "http://c/v1/logs", "http://c/"),
+        ("https://c/base", "https://c/base/v1/logs", "https://c/base"),
+        ("https://c/base/", "https://c/base/v1/logs", "https://c/base/"),
+        ("https://c//", "https://c/v1/logs", "https://c//"),
+        ("https://c/v1/logs", "https://c/v1/logs/v1/logs", "https://c/v1/logs"),
+        ("HTTPS://C.example:9/In%20gest?key=1%2F2", *("https://c.example:9/In%20gest",) * 2),
+        ("http://[2001:DB8::1]:4318", "http://[2001:db8::1]:4318/v1/logs", "http://[2001:db8::1]:4318/"),
+    ],
+)
+def test_endpoints_of_http(endpoint: str, general: str, logs: str) -> None:
+    if "?" in endpoint:
+        general, logs = f"{general}/v1/logs?key=1%2F2", f"{logs}?key=1%2F2"
+    assert settings(HTTP, endpoint=endpoint).url == general
+    assert settings({**HTTP, GENERAL + "ENDPOINT": endpoint}).url == general
+    assert settings({**HTTP, LOGS + "ENDPOINT": endpoint}).url == logs
+
+
+def test_messages_name_the_target_without_its_query() -> None:
+    assert settings(HTTP, endpoint="http://c:4318/?key=s3cret").target == "http://c:4318/v1/logs"
 
 
 def test_host_and_port_may_be_declared_insecure_and_a_scheme_wins() -> None:
     environ = {GENERAL + "INSECURE": "True"}
-    host_port = read_settings(environ, endpoint="collector:4317")
-    https = read_settings(environ, endpoint="https://collector:4317")
-    assert host_port is not None
-    assert host_port.insecure
-    assert https is not None
-    assert not https.insecure
+    assert settings(environ, endpoint="collector:4317").url == "http://collector:4317"
+    assert settings(environ, endpoint="https://collector:4317").url == "https://collector:4317"
+    assert settings({**environ, LOGS + "INSECURE": "false"}, endpoint="c").url == "https://c:4317"
 
 
 @pytest.mark.parametrize(
     ("endpoint", "why"),
     [
-        ("ftp://collector:4317", "scheme 'ftp'"),
-        ("http://", "host is missing"),
-        ("http://:4317", "host is missing"),
-        ("http://collector:", "port is missing"),
-        ("http://collector:0", "port is missing"),
-        ("http://collector:99999", "ort"),
-        ("http://collector:otlp", "ort"),
-        ("http://collector:4318/v1/logs", "no path"),
-        ("http://collector?x=1", "no path"),
-        ("http://[::1", "Invalid IPv6"),
-        ("http://[zz]:1", "zz|IPv6|valid"),
-        ("::1:4317", "ort|host|octet|address|parts|digits"),
-        ("http://bad host:1", "host name"),
-        ("http://-x:1", "host name"),
-        ("http:collector", "ort|scheme"),
+        ("ftp://collector:4317", "the scheme 'ftp' is neither http nor https"),
+        ("http://", "the host is missing"),
+        ("http://:4317", "the host is missing"),
+        ("http://collector:", "the port is missing"),
+        ("http://collector:0", "the port is missing"),
+        ("http://collector:99999", "Port out of range 0-65535"),
+        ("http://collector:otlp", "Port could not be cast to integer value as 'otlp'"),
+        ("http://collector:4318/v1/logs", "OTLP/gRPC has no path: leave out what follows the port"),
+        ("http://collector?x=1", "OTLP/gRPC has no path: leave out what follows the port"),
+        ("http://[::1", "Invalid IPv6 URL"),
+        ("http://bad host:1", "the host is missing or not a host name"),
+        ("http://-x:1", "the host is missing or not a host name"),
+        ("http:collector", "Port could not be cast to integer value as 'collector'"),
     ],
 )
-def test_malformed_endpoints_are_one_clear_line(endpoint: str, why: str) -> None:
-    with pytest.raises(ConfigError, match=why) as caught:
-        read_settings({LOGS + "ENDPOINT": endpoint})
-    assert str(caught.value).startswith(f"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT={endpoint!r} is not")
-    assert "\n" not in str(caught.value)
+def test_malformed_endpoints_of_grpc_are_one_clear_line(endpoint: str, why: str) -> None:
+    line = f"={endpoint!r} is not an OTLP/gRPC endpoint: {why}; an example is http://collector:4317"
+    assert mistake({LOGS + "ENDPOINT": endpoint}) == f"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT{line}"
+    assert mistake(endpoint=endpoint) == f"endpoint{line}"
 
 
-def test_a_password_in_the_endpoint_is_refused_and_not_shown() -> None:
-    with pytest.raises(ConfigError, match="endpoint holds a user") as caught:
-        read_settings({}, endpoint="http://me:s3cret@collector:4317")
-    assert "s3cret" not in str(caught.value)
+@pytest.mark.parametrize("endpoint", ["http://[zz]:1", "::1:4317"])
+def test_addresses_that_are_none_are_refused(endpoint: str) -> None:
+    assert mistake(endpoint=endpoint).startswith(f"endpoint={endpoint!r} is not an OTLP/gRPC endpoint: ")
 
 
-def test_options_win_over_logs_over_general() -> None:
-    general = {
-        GENERAL + "ENDPOINT": "http://general:1",
-        GENERAL + "HEADERS": "a=general,g=1",
-        GENERAL + "TIMEOUT": "1000",
-    }
-    logs = {**general, LOGS + "ENDPOINT": "http://logs:2", LOGS + "HEADERS": "a=logs", LOGS + "TIMEOUT": "2500"}
-    assert read_settings(general) == OtlpSettings("general:1", True, (("a", "general"), ("g", "1")), 1.0)
-    assert read_settings(logs) == OtlpSettings("logs:2", True, (("a", "logs"),), 2.5)
-    explicit = read_settings(logs, endpoint="http://option:3", headers={"A": "option"}, timeout_s=0.5)
-    assert explicit == OtlpSettings("option:3", True, (("a", "option"),), 0.5)
+@pytest.mark.parametrize(
+    ("endpoint", "why"),
+    [
+        ("collector:4318", "it must begin with http:// or https://"),
+        ("http:collector", "it must begin with http:// or https://"),
+        ("unix:///run/otlp", "it must begin with http:// or https://"),
+        ("http://", "the host is missing"),
+        ("http://c:0", "the port is missing"),
+        ("http://c/a b", "it must have neither spaces nor a fragment (#)"),
+        ("http://c/\tb", "it must have neither spaces nor a fragment (#)"),
+        ("http://c/é", "it must have neither spaces nor a fragment (#)"),
+        ("http://c/#logs", "it must have neither spaces nor a fragment (#)"),
+        ("http://c:99999", "Port out of range 0-65535"),
+    ],
+)
+def test_malformed_endpoints_of_http_are_one_clear_line(endpoint: str, why: str) -> None:
+    line = f"endpoint={endpoint!r} is not an OTLP/HTTP endpoint: {why}; an example is http://collector:4318"
+    assert mistake(HTTP, endpoint=endpoint) == line
+
+
+@pytest.mark.parametrize("environ", [{}, HTTP])
+def test_a_password_in_the_endpoint_is_refused_and_not_shown(environ: dict[str, str]) -> None:
+    assert mistake(environ, endpoint="http://me:s3cret@collector:4317") == (
+        "endpoint holds a user or password, which OTLP does not send: use headers instead"
+    )
+
+
+# name, general, for logs, option → of the settings
+PRECEDENCE = [
+    ("ENDPOINT", "http://general:1", "http://logs:2", {"endpoint": "http://option:3"}, "url", None),
+    ("PROTOCOL", "grpc", "http/protobuf", {"protocol": "grpc"}, "protocol", ["grpc", "http/protobuf", "grpc"]),
+    ("COMPRESSION", "none", "zstd", {"compression": "gzip"}, "compression", ["none", "zstd", "gzip"]),
+    ("TIMEOUT", "1000", "2500", {"timeout": 0.5}, "timeout_s", [1.0, 2.5, 0.5]),
+    (
+        "HEADERS",
+        "a=general,g=1",
+        "a=logs",
+        {"headers": {"A": "option"}},
+        "headers",
+        [(("a", "general"), ("g", "1")), (("a", "logs"),), (("a", "option"),)],
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "general", "logs", "option", "field", "values"), PRECEDENCE)
+def test_options_win_over_logs_over_general_and_empty_is_unset(
+    name: str, general: str, logs: str, option: dict[str, Any], field: str, values: list[Any] | None
+) -> None:
+    base = {} if name == "ENDPOINT" else {LOGS + "ENDPOINT": "http://c:1"}
+    environ = {**base, GENERAL + name: general}
+    all_of_it = {**environ, LOGS + name: logs}
+    read = [settings(environ), settings(all_of_it), settings(all_of_it, **option)]
+    assert [getattr(one, field) for one in read] == (values or [general, logs, option["endpoint"]])
+    assert settings({**environ, LOGS + name: " "}) == read[0]
+
+
+@pytest.mark.parametrize("value", ["http/json", "http", "GRPC"])
+def test_other_protocols_are_refused(value: str) -> None:
+    line = f"OTEL_EXPORTER_OTLP_LOGS_PROTOCOL={value!r} is not supported; it must be one of grpc, http/protobuf"
+    assert mistake({LOGS + "PROTOCOL": value}, endpoint="http://c:1") == line
+
+
+def test_other_compressions_are_refused() -> None:
+    line = "OTEL_EXPORTER_OTLP_COMPRESSION='br' is not supported; it must be one of none, gzip, zstd"
+    assert mistake({GENERAL + "COMPRESSION": "br"}, endpoint="http://c:1") == line
 
 
 def test_headers_are_percent_decoded() -> None:
-    environ = {GENERAL + "ENDPOINT": "http://c:1", GENERAL + "HEADERS": "Authorization=Basic%20YWI%3D%2C, x-a = 1=2,,"}
-    settings = read_settings(environ)
-    assert settings is not None
-    assert settings.headers == (("authorization", "Basic YWI=,"), ("x-a", "1=2"))
+    environ = {GENERAL + "HEADERS": "Authorization=Basic%20YWI%3D%2C, x-a = 1=2,,"}
+    assert settings(environ, endpoint="http://c:1").headers == (("authorization", "Basic YWI=,"), ("x-a", "1=2"))
 
 
-@pytest.mark.parametrize("headers", ["novalue", "=x", "a b=1", "grpc-x=1", "x-bin=1", "ä=1", "a=1,secret"])
+@pytest.mark.parametrize("headers", ["novalue", "=x", "a b=1", "grpc-x=1", "x-bin=1", "ä=1", "a=1,hush", "Host=x"])
 def test_malformed_headers_name_the_variable_but_not_values(headers: str) -> None:
-    with pytest.raises(ConfigError, match=r"^OTEL_EXPORTER_OTLP_HEADERS"):
-        read_settings({GENERAL + "ENDPOINT": "http://c:1", GENERAL + "HEADERS": headers})
+    line = mistake({GENERAL + "HEADERS": headers}, endpoint="http://c:1")
+    assert line.startswith("OTEL_EXPORTER_OTLP_HEADERS")
+    assert "hush" not in line
+
+
+@pytest.mark.parametrize("name", ["content-type", "Content-Encoding", "TE", "user-agent", "transfer-encoding"])
+def test_headers_that_are_natlens_own_are_refused(name: str) -> None:
+    line = f"headers: the header {name!r} is natlens' own: leave it out"
+    assert mistake(endpoint="http://c:1", headers={name: "x"}) == line
 
 
 @pytest.mark.parametrize("value", ["s3cret\n", "s3creté", "s3cret\x00"])
 def test_values_that_headers_cannot_carry_are_refused_and_not_shown(value: str) -> None:
-    with pytest.raises(ConfigError, match="headers: the value of 'x-token'") as caught:
-        read_settings({}, endpoint="http://c:1", headers={"x-token": value})
-    assert "s3cret" not in str(caught.value)
+    assert mistake(endpoint="http://c:1", headers={"x-token": value}) == (
+        "headers: the value of 'x-token' holds characters that a header cannot carry"
+    )
 
 
 @pytest.mark.parametrize("timeout", ["0", "-1", "10s", "1.5", "9999999999"])
 def test_malformed_timeouts_name_key_and_value(timeout: str) -> None:
-    with pytest.raises(ConfigError, match=f"OTEL_EXPORTER_OTLP_TIMEOUT='{timeout}' is not a whole number"):
-        read_settings({GENERAL + "ENDPOINT": "http://c:1", GENERAL + "TIMEOUT": timeout})
+    assert mistake({GENERAL + "TIMEOUT": timeout}, endpoint="http://c:1") == (
+        f"OTEL_EXPORTER_OTLP_TIMEOUT={timeout!r} is not a whole number of milliseconds above 0"
+    )
 
 
 def test_a_malformed_insecure_names_key_and_value() -> None:
-    with pytest.raises(ConfigError, match="OTEL_EXPORTER_OTLP_INSECURE='yes' is neither"):
-        read_settings({GENERAL + "ENDPOINT": "c:1", GENERAL + "INSECURE": "yes"})
+    assert mistake({GENERAL + "INSECURE": "yes"}, endpoint="c:1") == (
+        "OTEL_EXPORTER_OTLP_INSECURE='yes' is neither true nor false"
+    )
 
 
-@given(st.text(), st.text(), st.text())
-def test_any_text_is_taken_or_refused_in_one_way(endpoint: str, headers: str, timeout: str) -> None:
-    environ = {GENERAL + "ENDPOINT": endpoint, GENERAL + "HEADERS": headers, GENERAL + "TIMEOUT": timeout}
-    settings, message = None, "OTEL_EXPORTER_OTLP_"
+TEXT = st.text(max_size=40)
+
+
+@given(TEXT, TEXT, TEXT, st.sampled_from(["", "grpc", "http/protobuf"]))
+def test_any_text_is_taken_or_refused_in_one_way(endpoint: str, headers: str, timeout: str, protocol: str) -> None:
+    values = {"ENDPOINT": endpoint, "HEADERS": headers, "TIMEOUT": timeout, "PROTOCOL": protocol}
+    environ = {GENERAL + name: value for name, value in values.items()}
+    read, message = None, "OTEL_EXPORTER_OTLP_"
     try:
-        settings = read_settings(environ)
+        read = read_settings(Options(), environ)
     except ConfigError as error:
         message = str(error)
     assert message.startswith("OTEL_EXPORTER_OTLP_")
-    assert settings is None or settings.target
+    assert "\n" not in message
+    assert read is None or read.url.startswith(("http://", "https://"))
+
+
+@given(st.text(st.characters(codec="ascii"), max_size=30), st.booleans())
+def test_any_http_url_that_is_taken_is_printable(rest: str, for_logs: bool) -> None:
+    environ = {**HTTP, (LOGS if for_logs else GENERAL) + "ENDPOINT": f"http://c{rest}"}
+    try:
+        read = read_settings(Options(), environ)
+    except ConfigError:
+        return
+    assert read
+    assert read.url.isascii()
+    assert read.url.isprintable()
+    assert " " not in read.url
+    assert read.url.startswith("http://c")

@@ -11,7 +11,7 @@ from natlens.delivery.throttle import Throttle
 from natlens.errors import DeliveryError
 from natlens.health import Health
 from natlens.otlp.jsonlines import to_line
-from natlens.otlp.record import records
+from natlens.otlp.request import Request
 
 __all__ = ["FileOutlet"]
 
@@ -36,13 +36,11 @@ class FileOutlet:
         self._regular = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
         self._torn = self._regular and _ends_within_line(self._path)
 
-    def send(self, request: ExportLogsServiceRequest) -> None:
-        """Write one line; nothing for a request without records."""
-        count = sum(1 for _ in records(request))
-        if not count:
-            return
+    def send(self, request: Request) -> None:
+        """Write one line."""
+        count = request.records
         self._health.add("records_captured", count)
-        line = to_line(request).encode() + b"\n"
+        line = to_line(ExportLogsServiceRequest.FromString(request.data)).encode() + b"\n"
         try:
             self._write(b"\n" + line if self._torn else line)
         except (OSError, ValueError) as error:  # ValueError: closed

@@ -1,98 +1,125 @@
-"""The OTLP/gRPC client: ``LogsService/Export``.
+"""OTLP/gRPC as HTTP/2 requests and answers: ``LogsService/Export``, without I/O.
 
-grpc is imported only when a client is made: it costs 15 MiB of memory.
+Sections named in here are of "gRPC over HTTP2" (PROTOCOL-HTTP2.md) and of the OTLP specification.
 """
 
-from __future__ import annotations
+import re
+from base64 import b64decode
+from typing import Final
+from urllib.parse import unquote
 
-import threading
-from typing import TYPE_CHECKING, cast
+from natlens.delivery.compression import Codec
+from natlens.delivery.exchange import Answer, HttpRequest, one_line
+from natlens.delivery.partial import read_response
+from natlens.delivery.retry import Delivered, Outcome, Refused, Retry, TooLarge
+from natlens.delivery.settings import OtlpSettings
+from natlens.delivery.status import Details, read_status
 
-from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+__all__ = ["CODES", "RETRYABLE", "GrpcBinding"]
 
-from natlens import __version__
-from natlens.delivery.retry import Backoff, Delivered, Outcome, classify
+EXPORT: Final = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
+PREFIX_BYTES: Final = 5
+"""Before each message: whether it is compressed (1 byte), its length (4, big endian)."""
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+CODES: Final = (
+    *("ok", "cancelled", "unknown", "invalid_argument", "deadline_exceeded", "not_found", "already_exists"),
+    *("permission_denied", "resource_exhausted", "failed_precondition", "aborted", "out_of_range", "unimplemented"),
+    *("internal", "unavailable", "data_loss", "unauthenticated"),
+)
+"""Status codes by number."""
 
-    import grpc
+RETRYABLE: Final = frozenset({"cancelled", "deadline_exceeded", "aborted", "out_of_range", "unavailable", "data_loss"})
+"""OTLP/gRPC Response, Failures; ``resource_exhausted`` as well where the server says when."""
 
-    from natlens.delivery.settings import OtlpSettings
+BY_HTTP_STATUS: Final = {
+    400: "internal",
+    401: "unauthenticated",
+    403: "permission_denied",
+    404: "unimplemented",
+    429: "unavailable",
+    502: "unavailable",
+    503: "unavailable",
+    504: "unavailable",
+}
+"""HTTP to gRPC Status Code Mapping, of answers without a gRPC status; all others are ``unknown``."""
 
-__all__ = ["GrpcClient"]
-
-EXPORT = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
-STATUS_DETAILS = "grpc-status-details-bin"
-CONNECT_S = 5.0
+# grpc-go, C-core: "received message larger than max"; grpc-go: "… after decompression larger than max";
+# grpc-java: "gRPC message exceeds maximum size"; tonic: "decoded message length too large"
+SIZE = re.compile(r"message (after decompression )?larger than max|exceeds maximum size|message length too large", re.I)
 
 
-class GrpcClient:
-    """A :class:`~natlens.delivery.sender.Client`; connects when the first request is sent."""
+class GrpcBinding:
+    """A :class:`~natlens.delivery.exchange.Binding` for OTLP/gRPC."""
 
-    def __init__(self, settings: OtlpSettings, backoff: Backoff | None = None) -> None:
-        self.target = settings.url
-        self._timeout_s = settings.timeout_s
-        self._headers = settings.headers
-        self._channel = _channel(settings, backoff or Backoff())
-        self._export = self._channel.unary_unary(EXPORT, None, ExportLogsServiceResponse.FromString)
-        self._closed = False
-        self._lock = threading.Lock()
+    def __init__(self, settings: OtlpSettings, codec: Codec, user_agent: str) -> None:
+        self._url = settings.url + EXPORT
+        self._codec = codec
+        self._compressed = codec.encoding != "identity"
+        self._headers = (
+            ("content-type", "application/grpc+proto"),
+            ("te", "trailers"),
+            ("grpc-timeout", f"{max(1, round(settings.timeout_s * 1000))}m"),
+            *([("grpc-encoding", codec.encoding)] if self._compressed else []),
+            ("grpc-accept-encoding", f"identity,{codec.encoding}" if self._compressed else "identity"),
+            ("user-agent", user_agent),
+            *settings.headers,
+        )
 
-    def export(self, payload: bytes) -> Outcome:
-        """Send one serialized request and wait for the answer, at most for the time-out."""
-        import grpc
+    def request(self, payload: bytes) -> HttpRequest:
+        """Return the request of one call: the message behind its prefix (Length-Prefixed-Message)."""
+        prefix = bytes([self._compressed]) + len(payload).to_bytes(4, "big")
+        return HttpRequest(self._url, self._headers, prefix + payload)
 
-        with self._lock:
-            if self._closed:
-                return classify("cancelled", "closed", None)
-            call = self._export.future(payload, timeout=self._timeout_s, metadata=self._headers)
+    def outcome(self, answer: Answer) -> Outcome:
+        """Return what a status means (OTLP/gRPC Response), wherever it stood: in headers or trailers."""
+        code, message = _status(answer)
+        if code == "ok":
+            return self._delivered(answer)
+        details = _details(answer.headers.get("grpc-status-details-bin", ""))
+        if code in ("resource_exhausted", "out_of_range") and details.after_s is None and SIZE.search(message):
+            return TooLarge(code, message)
+        if code in RETRYABLE or (code == "resource_exhausted" and details.after_s is not None):
+            return Retry(code, message, details.after_s)
+        return Refused(code, message)
+
+    def _delivered(self, answer: Answer) -> Delivered:
         try:
-            answer = call.result().partial_success
-        except grpc.RpcError as error:
-            return _failure(error)
-        return Delivered(answer.rejected_log_records, answer.error_message)
+            message = self._message(answer)
+        except ValueError as error:
+            return Delivered(message=f"its answer is not one gRPC message: {error}")
+        return read_response(message)
 
-    def close(self) -> None:
-        """Close the channel; a running export ends as cancelled."""
-        with self._lock:
-            self._closed = True
-            self._channel.close()
-
-
-def _channel(settings: OtlpSettings, backoff: Backoff) -> grpc.Channel:
-    import grpc
-
-    options = [
-        ("grpc.primary_user_agent", f"OTel-OTLP-Exporter-natlens/{__version__}"),
-        ("grpc.enable_retries", 0),  # every attempt is ours, and counted
-        ("grpc.use_local_subchannel_pool", 1),
-        # While gRPC itself waits before it connects again (up to two minutes), every retry of ours fails at once.
-        ("grpc.initial_reconnect_backoff_ms", int(min(backoff.initial_s, CONNECT_S) * 1000)),
-        ("grpc.max_reconnect_backoff_ms", int(min(backoff.max_s, CONNECT_S) * 1000)),
-    ]
-    if settings.insecure:
-        return grpc.insecure_channel(settings.target, options)
-    return grpc.secure_channel(settings.target, grpc.ssl_channel_credentials(), options)
+    def _message(self, answer: Answer) -> bytes:
+        """Return an answer's one message; grpc-go compresses it as the request was, whatever it was told to accept."""
+        compressed, message = answer.body[:1], answer.body[PREFIX_BYTES:]
+        if int.from_bytes(answer.body[1:PREFIX_BYTES], "big") != len(message):
+            raise ValueError("its length is not what its prefix says")
+        if compressed == b"\1" and answer.headers.get("grpc-encoding") == self._codec.encoding:
+            return self._codec.decompress(message)
+        if compressed != b"\0":
+            raise ValueError("it is compressed in a way that was not accepted")
+        return message
 
 
-def _failure(error: grpc.RpcError) -> Outcome:
-    code = error.code().name.lower()
-    return classify(code, error.details() or "", _retry_delay_s(error))
+def _status(answer: Answer) -> tuple[str, str]:
+    """Return code and message; an answer without a status is judged by HTTP's."""
+    number = answer.headers.get("grpc-status")
+    if number is not None:
+        known = number.isascii() and number.isdecimal() and len(number) <= 2 and int(number) < len(CODES)
+        code = CODES[int(number)] if known else "unknown"
+        return code, one_line(unquote(answer.headers.get("grpc-message", "")))
+    kind = one_line(answer.headers.get("content-type", "none"))
+    what = f"the answer (HTTP {answer.status}, content-type {kind}) has no gRPC status"
+    if not kind.startswith("application/grpc"):
+        what += "; is this an OTLP/HTTP port? gRPC is usually 4317"
+    return BY_HTTP_STATUS.get(answer.status, "unknown"), what
 
 
-def _retry_delay_s(error: grpc.RpcError) -> float | None:
-    """Return the delay of the status' RetryInfo in seconds; None where there is none."""
-    from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # no stubs are published
-    from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
-
-    trailers = dict(cast("Iterable[tuple[str, bytes]]", error.trailing_metadata() or ()))
-    found = RetryInfo()
+def _details(encoded: str) -> Details:
+    """Return what ``grpc-status-details-bin`` says: base64 with or without padding (Binary Headers)."""
+    if not encoded:
+        return Details()
     try:
-        details = Status.FromString(trailers.get(STATUS_DETAILS, b"")).details
-        if not any(detail.Unpack(found) for detail in details):
-            return None
-    except DecodeError:
-        return None
-    return max(0.0, float(found.retry_delay.seconds + found.retry_delay.nanos / 1e9))
+        return read_status(b64decode(encoded + "=" * (-len(encoded) % 4))) or Details()
+    except ValueError:
+        return Details()

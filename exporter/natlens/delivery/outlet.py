@@ -2,15 +2,15 @@
 
 from typing import Protocol
 
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from natlens.otlp.request import Request
 
 __all__ = ["Outlet"]
 
 
 class Outlet(Protocol):
-    """Takes records and accounts for each: OTLP/gRPC, a file of JSON lines, or the terminal's table."""
+    """Takes records and accounts for each: an OTLP receiver, a file of JSON lines, or the terminal's table."""
 
-    def send(self, request: ExportLogsServiceRequest) -> None:
+    def send(self, request: Request) -> None:
         """Take the records of one request; never blocks on a network and never raises for a failed export."""
         ...
 

@@ -3,10 +3,7 @@
 import random
 from dataclasses import dataclass
 
-__all__ = ["RETRYABLE", "Backoff", "Delivered", "Outcome", "Refused", "Retry", "classify"]
-
-RETRYABLE = frozenset({"cancelled", "deadline_exceeded", "aborted", "out_of_range", "unavailable", "data_loss"})
-"""gRPC codes that are tried again; ``resource_exhausted`` only where the server says when."""
+__all__ = ["Backoff", "Delivered", "Outcome", "Refused", "Retry", "TooLarge"]
 
 LONGEST_DELAY_S = 600.0
 
@@ -36,14 +33,15 @@ class Refused:
     message: str = ""
 
 
-Outcome = Delivered | Retry | Refused
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """Not delivered because of its size: its records may get through in smaller requests."""
+
+    code: str
+    message: str = ""
 
 
-def classify(code: str, message: str, after_s: float | None) -> Retry | Refused:
-    """Return what a failure with a gRPC status ``code`` (lower case) means; ``after_s`` is its RetryInfo."""
-    if code in RETRYABLE or (code == "resource_exhausted" and after_s is not None):
-        return Retry(code, message, after_s)
-    return Refused(code, message)
+Outcome = Delivered | Retry | Refused | TooLarge
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,73 +1,72 @@
-"""The sending outlet: one thread drains the queue through a client, whatever its transport."""
+"""The sending outlet: a queue, and one thread that empties it over a transport."""
 
-import logging
 import threading
-from typing import Protocol
+import time
 
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-
-from natlens.delivery.queue import Encoded, Queue
-from natlens.delivery.retry import Backoff, Delivered, Outcome, Refused, Retry
-from natlens.delivery.throttle import Throttle
+from natlens.delivery.compression import Codec
+from natlens.delivery.courier import Courier
+from natlens.delivery.exchange import Binding, Transport
+from natlens.delivery.queue import Queue
+from natlens.delivery.retry import Backoff
+from natlens.delivery.schedule import Schedule
 from natlens.health import Health
-from natlens.otlp.record import REQUEST_BYTES, records, split
+from natlens.otlp.request import REQUEST_BYTES, Request
 
-__all__ = ["Client", "Sender"]
+__all__ = ["Sender"]
 
-log = logging.getLogger(__name__)
-
-STOP_S = 5.0
-
-
-class Client(Protocol):
-    """One export after another over some transport."""
-
-    target: str
-    """Where it sends, for messages."""
-
-    def export(self, payload: bytes) -> Outcome:
-        """Send one serialized request and wait for the answer; raises nothing."""
-        ...
-
-    def close(self) -> None:
-        """End a running export with an outcome and let go of the connection; called from another thread."""
-        ...
+STOP_S = 1.0
+"""How long the thread is waited for; what it may still do then is wait for a name server."""
 
 
 class Sender:
     """An :class:`~natlens.delivery.outlet.Outlet` that queues in memory and retries until it is stopped.
 
-    Oldest first, one request at a time: receivers such as Loki refuse what is far behind the newest.
+    Oldest first: receivers such as Loki refuse what is far behind the newest. A request that is sent
+    again has the same bytes. ``target`` names the receiver in messages; the transport becomes the
+    thread's own, which also closes it.
     """
 
     def __init__(
         self,
-        client: Client,
+        target: str,
+        binding: Binding,
+        transport: Transport,
+        codec: Codec,
         health: Health,
         *,
         queue_bytes: int = 64 << 20,
         request_bytes: int = REQUEST_BYTES,
+        requests_in_flight: int = 4,
         backoff: Backoff | None = None,
     ) -> None:
-        self._client = client
-        self._health = health
+        self._transport, self._codec, self._health = transport, codec, health
         self._queue = Queue(queue_bytes, health)
         self._request_bytes = request_bytes
-        self._backoff = backoff or Backoff()
+        schedule = Schedule(backoff or Backoff(), requests_in_flight)
+        self._courier = Courier(target, binding, transport, codec, schedule, health)
         self._hurry = threading.Event()  # flush: a running backoff ends early
-        self._stopping = threading.Event()  # nothing is sent any more
-        self._retries, self._refusals = Throttle(), Throttle()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="natlens-sender", daemon=True)
         self._thread.start()
 
-    def send(self, request: ExportLogsServiceRequest) -> None:
-        """Queue the records, in requests under the limit; a record over it alone is dropped as ``too_large``."""
-        parts, oversized = split(request, self._request_bytes)
-        self._health.add("records_captured", len(oversized))
-        self._health.add("records_dropped", len(oversized), reason="too_large")
-        for part in parts:
-            if count := sum(1 for _ in records(part)):
-                self._queue.put(Encoded(part.SerializeToString(), count))
+    def send(self, request: Request) -> None:
+        """Compress and queue the records, in requests under the limit; a record over it is dropped as ``too_large``."""
+        limit = min(self._request_bytes, self._courier.limit_bytes or self._request_bytes)
+        if len(request.data) <= limit:
+            self._put(request)
+        else:
+            from natlens.delivery.halve import within  # protobuf's messages, which no other request needs
+
+            for part in within(request, limit):
+                self._put(part)
+        self._transport.wake()
+
+    def _put(self, request: Request) -> None:
+        if len(request.data) > self._request_bytes:
+            self._health.add("records_captured", request.records)
+            self._health.add("records_dropped", request.records, reason="too_large")
+        else:
+            self._queue.put(self._codec.compress(request.data), len(request.data), request.records)
 
     def flush(self, deadline: float) -> None:
         """Send what is pending until ``deadline`` (``time.monotonic()``, s), drop the rest as ``shutdown``.
@@ -75,62 +74,26 @@ class Sender:
         A request whose answer is outstanding at the deadline counts as dropped: it may have arrived.
         """
         self._hurry.set()
+        self._transport.wake()
         self._queue.wait_empty(deadline)
         self._stop()
 
     def close(self) -> None:
-        """Stop the thread and the client; what is pending is dropped as ``shutdown``."""
+        """Stop the thread, which closes the transport; what is pending is dropped as ``shutdown``."""
         self._stop()
 
     def _stop(self) -> None:
         self._stopping.set()
-        self._hurry.set()
         self._queue.close()
-        self._client.close()
+        self._transport.wake()
         self._thread.join(STOP_S)
 
     def _run(self) -> None:
-        while (item := self._queue.take()) is not None:
-            self._deliver(item)
-
-    def _deliver(self, item: Encoded) -> None:
-        attempt = 0
         while not self._stopping.is_set():
-            match self._client.export(item.payload):
-                case Delivered(rejected, message):
-                    self._delivered(item, rejected, message)
-                    return
-                case Refused(code, message):
-                    self._warn_refused(item.records, code, message)
-                    self._queue.settle(rejected=item.records, code=code)
-                    return
-                case Retry() as retry:
-                    attempt = 0 if self._pause(retry, attempt) else attempt + 1
-        self._queue.settle(dropped="shutdown")
-
-    def _delivered(self, item: Encoded, rejected: int, message: str) -> None:
-        rejected = min(max(rejected, 0), item.records)
-        if rejected or message:
-            self._warn_refused(rejected, "partial_success", message)
-        self._queue.settle(exported=item.records - rejected, rejected=rejected, code="partial_success")
-
-    def _pause(self, retry: Retry, attempt: int) -> bool:
-        """Wait before the next attempt; tell whether a flush or stop cut that short."""
-        if self._stopping.is_set():
-            return True
-        self._health.add("export_retries", code=retry.code)
-        if self._retries.due():
-            log.warning(
-                "%s: %s: %s; retrying, %d records wait",
-                self._client.target,
-                retry.code,
-                retry.message,
-                self._queue.pending,
-            )
-        # A flush ends a wait of our own, not one the server asked for.
-        wake = self._stopping if self._hurry.is_set() or retry.after_s else self._hurry
-        return wake.wait(self._backoff.delay(attempt, retry.after_s))
-
-    def _warn_refused(self, count: int, code: str, message: str) -> None:
-        if self._refusals.due():
-            log.warning("%s refused %d records: %s: %s", self._client.target, count, code, message)
+            if self._hurry.is_set():
+                self._hurry.clear()
+                self._courier.hurry(time.monotonic())
+            wait_s = self._courier.start(self._queue, time.monotonic())
+            for token, result in self._transport.wait(wait_s):
+                self._courier.settle(self._queue, token, result, time.monotonic())
+        self._transport.close()

@@ -1,133 +1,107 @@
-"""Where OTLP goes: explicit options over ``OTEL_EXPORTER_OTLP_*``."""
+"""Where and how OTLP goes: natlens' options over ``OTEL_EXPORTER_OTLP_*``.
 
-import ipaddress
+Follows "OpenTelemetry Protocol Exporter, Configuration Options". Where nothing is said natlens speaks
+gRPC and compresses by gzip.
+"""
+
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import SplitResult, unquote, urlsplit
+from typing import get_args
 
+from natlens.config import Options
+from natlens.delivery.certificates import NO_CERTIFICATES, Certificates, checked_certificates
+from natlens.delivery.compression import Compression
+from natlens.delivery.endpoint import Protocol, grpc_endpoint, http_endpoint
+from natlens.delivery.headers import Headers, checked_headers, parse_headers
+from natlens.delivery.variables import Given, find
 from natlens.errors import ConfigError
 
-__all__ = ["DEFAULT_PORT", "OtlpSettings", "read_settings"]
+__all__ = ["OtlpSettings", "read_settings"]
 
-DEFAULT_PORT = 4317
 DEFAULT_TIMEOUT_S = 10.0
-
-HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
-HEADER = re.compile(r"[a-z0-9_.-]+")
-HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 
 
 @dataclass(frozen=True, slots=True)
 class OtlpSettings:
-    """How to reach an OTLP/gRPC receiver; ``target`` is ``host:port`` with IPv6 in brackets."""
+    """How to reach an OTLP receiver."""
 
-    target: str
-    insecure: bool
-    headers: tuple[tuple[str, str], ...] = ()
+    protocol: Protocol
+    url: str
+    """Of gRPC ``scheme://host:port``, of HTTP the full URL of a request."""
+    compression: Compression = "gzip"
+    headers: Headers = ()
     timeout_s: float = DEFAULT_TIMEOUT_S
+    certificates: Certificates = NO_CERTIFICATES
+    requests_in_flight: int = 4
 
     @property
-    def url(self) -> str:
-        """The endpoint as people write it."""
-        return f"{'http' if self.insecure else 'https'}://{self.target}"
+    def target(self) -> str:
+        """The URL for messages: without its query, which may hold secrets."""
+        return self.url.partition("?")[0]
 
 
-def read_settings(
-    environ: Mapping[str, str],
-    *,
-    endpoint: str | None = None,
-    headers: Mapping[str, str] | None = None,
-    timeout_s: float | None = None,
-) -> OtlpSettings | None:
+def read_settings(options: Options, environ: Mapping[str, str]) -> OtlpSettings | None:
     """Return where and how to send; None where no endpoint is named anywhere.
 
-    Keywords are explicit options and win over variables; variables for logs win over general ones.
-    Explicit ``headers``, if there are any, replace those of the variables. Raises
-    :class:`~natlens.errors.ConfigError` that names the option or variable and its value.
+    Options win over variables; variables for logs win over general ones. The ``headers`` option, if
+    there are any, replaces those of the variables. Raises :class:`~natlens.errors.ConfigError` that
+    names the option or variable and its value; certificate files are read.
     """
-    key, url = ("endpoint", endpoint) if endpoint else _variable(environ, "ENDPOINT")
-    if not url:
+    endpoint = find(environ, "ENDPOINT", options.endpoint and options.endpoint.strip())
+    if not endpoint.value:
         return None
-    target, insecure = _parse_endpoint(key, url)
-    if insecure is None:
-        insecure = _insecure(*_variable(environ, "INSECURE"))
-    if headers:
-        sent = tuple(_header("headers", name, value) for name, value in headers.items())
-    else:
-        sent = _parse_headers(*_variable(environ, "HEADERS"))
-    return OtlpSettings(target, insecure, sent, timeout_s or _timeout(*_variable(environ, "TIMEOUT")))
+    protocol = _protocol(find(environ, "PROTOCOL", options.protocol))
+    url = _url(protocol, endpoint, environ)
+    return OtlpSettings(
+        protocol,
+        url,
+        _compression(find(environ, "COMPRESSION", options.compression)),
+        checked_headers(options.headers) if options.headers else parse_headers(find(environ, "HEADERS")),
+        options.timeout or _timeout_s(find(environ, "TIMEOUT")),
+        checked_certificates(
+            _file(environ, "CERTIFICATE", "ca_file", options.ca_file),
+            _file(environ, "CLIENT_CERTIFICATE", "client_certificate_file", options.client_certificate_file),
+            _file(environ, "CLIENT_KEY", "client_key_file", options.client_key_file),
+            secure=url.startswith("https:"),
+        ),
+        options.requests_in_flight,
+    )
 
 
-def _variable(environ: Mapping[str, str], name: str) -> tuple[str, str]:
-    """Return the variable that is set and its value; an empty one counts as unset."""
-    keys = (f"OTEL_EXPORTER_OTLP_LOGS_{name}", f"OTEL_EXPORTER_OTLP_{name}")
-    return next(((key, value) for key in keys if (value := environ.get(key, "").strip())), (keys[1], ""))
+def _url(protocol: Protocol, endpoint: Given, environ: Mapping[str, str]) -> str:
+    if protocol == "grpc":
+        return grpc_endpoint(endpoint, find(environ, "INSECURE"))
+    return http_endpoint(endpoint, for_logs=endpoint.key == "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT")
 
 
-def _parse_endpoint(key: str, url: str) -> tuple[str, bool | None]:
-    """Return target and whether it is insecure: the scheme says it, without one (``host:port``) None."""
-    url = url.strip()
-    try:
-        parts = urlsplit(url if "://" in url else f"//{url}")
-        port = parts.port
-    except ValueError as error:
-        raise _malformed(key, url, str(error)) from error
-    if parts.scheme not in ("", "http", "https"):
-        raise _malformed(key, url, f"the scheme {parts.scheme!r} is neither http nor https")
-    if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise _malformed(key, url, "OTLP/gRPC has no path: leave out what follows the port")
-    if port == 0 or parts.netloc.endswith(":"):
-        raise _malformed(key, url, "the port is missing")
-    insecure = {"http": True, "https": False}.get(parts.scheme)
-    return f"{_host(key, url, parts)}:{DEFAULT_PORT if port is None else port}", insecure
+def _protocol(given: Given) -> Protocol:
+    if not given.value:
+        return "grpc"
+    for known in get_args(Protocol):
+        if given.value == known:
+            return known  # type: ignore[no-any-return]  # one of the Literal's
+    raise ConfigError(f"{given.key}={given.value!r} is not supported; it must be one of grpc, http/protobuf")
 
 
-def _host(key: str, url: str, parts: SplitResult) -> str:
-    host = parts.hostname or ""
-    if "@" in parts.netloc:
-        raise ConfigError(f"{key} holds a user or password, which OTLP does not send: use headers instead")
-    if ":" in host:
-        try:
-            return f"[{ipaddress.IPv6Address(host)}]"
-        except ValueError as error:
-            raise _malformed(key, url, str(error)) from error
-    if not HOST.fullmatch(host):
-        raise _malformed(key, url, "the host is missing or not a host name" if host else "the host is missing")
-    return host
+def _compression(given: Given) -> Compression:
+    if not given.value:
+        return "gzip"
+    for known in get_args(Compression):
+        if given.value == known:
+            return known  # type: ignore[no-any-return]  # one of the Literal's
+    raise ConfigError(f"{given.key}={given.value!r} is not supported; it must be one of none, gzip, zstd")
 
 
-def _malformed(key: str, url: str, why: str) -> ConfigError:
-    return ConfigError(f"{key}={url!r} is not an OTLP/gRPC endpoint: {why}; an example is http://collector:4317")
-
-
-def _insecure(key: str, value: str) -> bool:
-    if value.lower() not in ("", "true", "false"):
-        raise ConfigError(f"{key}={value!r} is neither true nor false")
-    return value.lower() == "true"
-
-
-def _timeout(key: str, value: str) -> float:
-    if not value:
+def _timeout_s(given: Given) -> float:
+    if not given.value:
         return DEFAULT_TIMEOUT_S
-    if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) == 0:
-        raise ConfigError(f"{key}={value!r} is not a whole number of milliseconds above 0")
-    return int(value) / 1000
+    if not re.fullmatch(r"[0-9]{1,9}", given.value) or int(given.value) == 0:
+        raise ConfigError(f"{given.key}={given.value!r} is not a whole number of milliseconds above 0")
+    return int(given.value) / 1000
 
 
-def _parse_headers(key: str, value: str) -> tuple[tuple[str, str], ...]:
-    """Return headers of ``name=value,…`` with percent-encoded values."""
-    pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
-    if any(not equals for _, equals, _ in pairs):
-        raise ConfigError(f"{key} is not name=value,… (its value is not shown: it may hold secrets)")
-    return tuple(_header(key, unquote(name), unquote(text.strip())) for name, _, text in pairs)
-
-
-def _header(key: str, name: str, value: str) -> tuple[str, str]:
-    """Return a header as gRPC sends it; the value stays out of messages, it may be a secret."""
-    sent = name.strip().lower()
-    if not HEADER.fullmatch(sent) or sent.startswith("grpc-") or sent.endswith("-bin"):
-        raise ConfigError(f"{key}: {name!r} cannot be the name of a header")
-    if not HEADER_VALUE.fullmatch(value):
-        raise ConfigError(f"{key}: the value of {name!r} holds characters that a header cannot carry")
-    return sent, value
+def _file(environ: Mapping[str, str], name: str, option: str, value: str | None) -> Given:
+    given = Given(option, value or "")
+    found = find(environ, name)
+    return found if found.value and not value else given

@@ -103,10 +103,8 @@ def _add_observe_flags(parser: argparse.ArgumentParser) -> None:
 def _run(loaded: Loaded[Options]) -> int:
     from natlens.delivery.settings import read_settings
 
-    options = loaded.options
-    sends = read_settings(os.environ, endpoint=options.endpoint, headers=options.headers, timeout_s=options.timeout)
-    health = Health()
-    if sends is not None:
+    options, health = loaded.options, Health()
+    if read_settings(options, os.environ):
         return _capture(options, health, None)
     from natlens.ui.outlet import TerminalOutlet
 

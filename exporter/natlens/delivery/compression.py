@@ -1,0 +1,66 @@
+"""Compression of requests, by its name in ``OTEL_EXPORTER_OTLP_COMPRESSION``.
+
+The same data gives the same bytes: receivers that drop duplicates know a resend by that.
+"""
+
+import zlib
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+__all__ = ["Codec", "Compression", "codec"]
+
+Compression = Literal["none", "gzip", "zstd"]
+
+GZIP_LEVEL = 3  # 6 µs and 142 B a record; level 4: 12 µs and 135 B, level 9: 17 µs and 116 B
+GZIP_WINDOW = 16 + zlib.MAX_WBITS  # zlib's way to ask for gzip's header, whose time it leaves 0
+ZSTD_LEVEL = 1
+
+
+class Codec(NamedTuple):
+    """A compression and its reverse, which raises ``ValueError`` for what is not compressed so.
+
+    ``encoding`` is its name in grpc-encoding and content-encoding. Both may be called from any thread.
+    """
+
+    encoding: str
+    compress: Callable[[bytes], bytes]
+    decompress: Callable[[bytes], bytes]
+
+
+def codec(name: Compression) -> Codec:
+    """Return the codec of that name."""
+    match name:
+        case "none":
+            return Codec("identity", lambda data: data, lambda data: data)
+        case "gzip":
+            return Codec("gzip", _gzip, _gunzip)
+        case "zstd":
+            return _zstd()
+
+
+def _gzip(data: bytes) -> bytes:
+    packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_WINDOW)
+    return packer.compress(data) + packer.flush()
+
+
+def _gunzip(data: bytes) -> bytes:
+    try:
+        return zlib.decompress(data, GZIP_WINDOW)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+
+
+def _zstd() -> Codec:
+    import zstandard  # 2 MiB that gzip does not need
+
+    def compress(data: bytes) -> bytes:
+        return zstandard.ZstdCompressor(ZSTD_LEVEL).compress(data)  # not one for all: it is not thread-safe
+
+    def decompress(data: bytes) -> bytes:
+        try:
+            # As a stream: frames of others need not say how large their content is.
+            return zstandard.ZstdDecompressor().decompressobj().decompress(data)
+        except zstandard.ZstdError as error:
+            raise ValueError(str(error)) from error
+
+    return Codec("zstd", compress, decompress)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias, TypedDict
 
-__all__ = ["LogRecord", "RecordFile"]
+__all__ = ["LogRecord", "RecordFile", "decode"]
 
 Json: TypeAlias = dict[str, Any]
 
@@ -31,29 +31,30 @@ class RecordFile:
     """A file that is still being written: each look parses only what is new, and only finished lines."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._offset = 0
         self._records: list[LogRecord] = []
 
     def records(self) -> list[LogRecord]:
         """Return every record so far, in the order of arrival."""
-        if self._path.exists():
-            with self._path.open("rb") as file:
+        if self.path.exists():
+            with self.path.open("rb") as file:
                 file.seek(self._offset)
                 new = file.read()
             finished = new[: new.rfind(b"\n") + 1]
             self._offset += len(finished)
             for line in finished.splitlines():
-                self._records.extend(_records(json.loads(line)))
+                self._records.extend(decode(json.loads(line)))
         return self._records
 
 
-def _records(request: Json) -> Iterator[LogRecord]:
+def decode(request: Json) -> Iterator[LogRecord]:
+    """Yield every log record of an OTLP/JSON request, in order."""
     for of_resource in request.get("resourceLogs", ()):
-        resource = _attributes(of_resource["resource"].get("attributes", ()))
+        resource = _attributes(of_resource.get("resource", {}).get("attributes", ()))
         for of_scope in of_resource.get("scopeLogs", ()):
             for record in of_scope.get("logRecords", ()):
-                yield _record(record, of_scope["scope"], resource)
+                yield _record(record, of_scope.get("scope", {}), resource)
 
 
 def _record(record: Json, scope: Json, resource: dict[str, Any]) -> LogRecord:

@@ -7,7 +7,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import tempfile
 from pathlib import Path
 
-from tests.bench import agent, flows, learn, programs
+from tests.bench import agent, encode, flows, learn, pipeline, programs
 
 
 def main() -> None:
@@ -17,7 +17,12 @@ def main() -> None:
         programs.new_rows(noop)
         learn.learned(noop)
     flows.joined()
+    encode.encoded()
+    encode.wire()
+    pipeline.piped()
+    pipeline.exported()
     agent.idle()
+    agent.crowded()
     agent.throughput()
 
 

@@ -6,22 +6,27 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from natlens.ui.lab.nat import NftablesNat
 from natlens.ui.lab.node import Node
 from natlens.ui.lab.traffic import dial
+from tests.bench.crowd import CONNECTIONS, Crowd
 from tests.bench.figure import say, tell
-from tests.delivery.server import Collector
+from tests.collector.build import binary
+from tests.collector.process import Collector
+from tests.delivery.server import Receiver
 
-__all__ = ["idle", "throughput"]
+__all__ = ["crowded", "idle", "throughput"]
 
 IDLE_S, ROUND_S, ROUNDS = 12.0, 1.5, 9
 SERVICE = "10.96.0.10"
+CROWDED_S, CROWDED_WINDOWS = 10.0, 4
 CHUNK = bytes(1 << 20)
 
 
@@ -52,13 +57,41 @@ def idle() -> None:
     tell(f"memory when idle ({2 * IDLE_S:.0f} s)")
     with Node() as node:
         with node.namespace.enter():
-            collector = Collector()
+            collector = Receiver()
         with collector, _agent(node, f"--endpoint={collector.url}", "--interval=1") as agent:
             time.sleep(IDLE_S)
             say("rss_idle_mib", _rss_mib(agent.pid), "MiB")
         with _agent(node, "--interval=1") as agent:
             time.sleep(IDLE_S)
             say("rss_idle_printing_mib", _rss_mib(agent.pid), "MiB")
+
+
+def crowded() -> None:
+    """Memory of `natlens run` with 100,000 connections a window, sending them to a real Collector; the most it took."""
+    tell(f"memory with {CONNECTIONS:,} connections a window ({CROWDED_WINDOWS * CROWDED_S:.0f} s)")
+    with ExitStack() as stack:
+        node = stack.enter_context(Node())
+        crowd = stack.enter_context(closing(Crowd(node)))
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        there = Collector(binary(), directory, netns=node.namespace.name, writes="nothing")
+        collector = stack.enter_context(there)
+        sizes = "--window-rows=262144", "--window-translations=65536"
+        options = f"--endpoint={collector.url}", f"--interval={CROWDED_S}", *sizes
+        agent = stack.enter_context(_agent(node, *options))
+        most, end = 0.0, time.monotonic() + CROWDED_WINDOWS * CROWDED_S
+        talking = threading.Thread(target=_talk_until, args=(crowd, end))
+        talking.start()
+        while time.monotonic() < end:
+            most = max(most, _rss_mib(agent.pid))
+            time.sleep(0.02)
+        talking.join()
+    say("rss_100k_mib", most, "MiB")
+
+
+def _talk_until(crowd: Crowd, end: float) -> None:
+    while time.monotonic() < end:
+        crowd.talk()
+        time.sleep(2.0)
 
 
 class _Sink:

@@ -26,6 +26,7 @@ from natlens.identity.endpoint import Identity
 from natlens.identity.naming import Anonymous, name_ends
 from natlens.kernel import conntrack
 from natlens.kernel.capture import Capture
+from natlens.kernel.memory import give_back, keep_large_arrays_apart
 from natlens.kernel.netlink import leave_openssl_out
 from natlens.kernel.probe import Features
 from natlens.kernel.windows import TRANSLATIONS, Window
@@ -130,6 +131,7 @@ class Pipeline:
                     self._capture.refresh()
                 if time.monotonic() >= due:
                     self.report()
+                    give_back()
                     due = max(due + self._options.interval, time.monotonic())
         self._finish()
 
@@ -209,6 +211,7 @@ def run(options: Options, health: Health, shown: Outlet | None = None) -> int:
     ``shown`` takes the records in place of the network. Raises NatlensError before anything is attached.
     """
     leave_openssl_out()
+    keep_large_arrays_apart()
     with ExitStack() as stack:
         names = _open_names(options, health)
         outlets = _open_outlets(options, health, shown, stack)

@@ -97,6 +97,14 @@ class Daemon(ABC):
             process.kill()
             process.wait()
 
+    def kill(self) -> None:
+        """End it at once, whatever it is doing."""
+        process, self._process = self._process, None
+        if process is None:
+            raise self.error(f"the {self.name} is not running")
+        process.kill()
+        process.wait()
+
     def __enter__(self) -> Self:
         self.start()
         return self

@@ -8,13 +8,14 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 from tests.collector.daemon import Daemon, DaemonError
 from tests.collector.ports import free_port
-from tests.collector.proto import read_requests
+from tests.collector.proto import read_messages, read_requests
 from tests.collector.records import LogRecord, RecordFile
 from tests.collector.tls import Tls
 
 __all__ = ["Collector", "CollectorError"]
 
 FLUSH_INTERVAL = "50ms"
+UNROTATED_MB = 1 << 20
 
 
 class CollectorError(DaemonError):
@@ -37,6 +38,8 @@ class Collector(Daemon):
         tls: its certificate; plain text if not given.
         writes: ``json`` for ``records()``, ``proto`` for ``requests()``, ``nothing`` where its own work should not
             count, as in a benchmark.
+        buffered: False where everything must be in the file before it is acknowledged: so that one that is killed
+            loses nothing it took.
     """
 
     name = "Collector"
@@ -53,6 +56,7 @@ class Collector(Daemon):
         transport: Literal["grpc", "http"] = "grpc",
         tls: Tls | None = None,
         writes: Literal["json", "proto", "nothing"] = "json",
+        buffered: bool = True,
     ) -> None:
         self.port = free_port(host if netns is None else "") if port is None else port
         super().__init__(directory, host, (self.port,))
@@ -62,6 +66,7 @@ class Collector(Daemon):
         self._transport = transport
         self._tls = tls
         self._writes = writes
+        self._buffered = buffered
         self._lives: list[RecordFile] = []
 
     @property
@@ -84,6 +89,11 @@ class Collector(Daemon):
         self._expect("proto")
         return [request for life in self._lives for request in read_requests(life.path)]
 
+    def messages(self) -> list[bytes]:
+        """Return the same requests as the Collector serialized them."""
+        self._expect("proto")
+        return [message for life in self._lives for message in read_messages(life.path)]
+
     def _expect(self, written: str) -> None:
         if self._writes != written:
             raise self.error(f"this Collector was made to write {self._writes}, not {written}")
@@ -102,7 +112,11 @@ class Collector(Daemon):
             protocol["tls"] = _certificates(self._tls)
         exporter: dict[str, Any] = {"nop": {}}
         if self._writes != "nothing":
-            exporter = {"file": {"path": str(output), "format": self._writes, "flush_interval": FLUSH_INTERVAL}}
+            # Only a file that it might rotate is written without a buffer; this one is never that large.
+            how = (
+                {"flush_interval": FLUSH_INTERVAL} if self._buffered else {"rotation": {"max_megabytes": UNROTATED_MB}}
+            )
+            exporter = {"file": {"path": str(output), "format": self._writes, **how}}
         return {
             "receivers": {"otlp": {"protocols": {self._transport: protocol}}},
             "exporters": exporter,

@@ -48,8 +48,12 @@ class Rotel(Daemon):
 
     def records(self) -> list[LogRecord]:
         """Return every log record that it forwarded so far, in order; ``stop()`` first to have them all."""
-        requests = map(ExportLogsServiceRequest.FromString, list(self._sink.taken))
-        return [record for one in requests for record in decode(MessageToDict(one, use_integers_for_enums=True))]
+        dicts = [MessageToDict(one, use_integers_for_enums=True) for one in self.requests()]
+        return [record for one in dicts for record in decode(one)]
+
+    def requests(self) -> list[ExportLogsServiceRequest]:
+        """Return every request that it forwarded so far, in order; ``stop()`` first to have them all."""
+        return [ExportLogsServiceRequest.FromString(one) for one in list(self._sink.taken)]
 
     def __enter__(self) -> Self:
         self._sink.start()

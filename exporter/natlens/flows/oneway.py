@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from natlens.flows.columns import gather
-from natlens.flows.hashing import among, hash_tuples
+from natlens.flows.hashing import among
 from natlens.flows.join import Carry
 from natlens.flows.tuples import TCP, UDP, inverse
 from natlens.kernel.structs import ConntrackWord, Side
@@ -30,12 +30,12 @@ def unexplained(window: Window, carry: Carry) -> npt.NDArray[np.void]:
     alone = (value["packets"] == 1) & (value["conntrack"] == ConntrackWord.UNASKED) & ~multicast
     alone &= (side == Side.INGRESS) & np.isin(tuples["proto"], (TCP, UDP))
     asked = gather(tuples, alone)
+    asked = asked[~among(inverse(asked), tuples)]
     if not len(asked):
         return asked
-    known = carry.live.take(carry.live["zone"] >= 0)
+    known = np.flatnonzero(carry.live["zone"] >= 0)
+    original, translated = (gather(carry.live[name], known) for name in ("original", "translated"))
     key = window.translations["key"]
-    explained = (key["original"], key["reply"], known["original"], inverse(known["translated"]))
-    names = np.concatenate([hash_tuples(one) for one in explained])
-    open_ = ~among(hash_tuples(asked), names) & ~among(hash_tuples(inverse(asked)), hash_tuples(tuples))
-    result: npt.NDArray[np.void] = asked[open_]
-    return result
+    for explained in (key["original"], key["reply"], original, inverse(translated)):
+        asked = asked[~among(asked, explained)]
+    return asked

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from natlens.flows.connection import Nat
-from natlens.flows.hashing import distinct
+from natlens.flows.hashing import distinct, one_of
 from natlens.flows.tuples import address_text, words
 from natlens.identity.endpoint import UNKNOWN, Endpoint, Identity
 from natlens.identity.ends import End, Ends
@@ -88,7 +88,7 @@ def _resolve(asked: _Asked, identity: Identity, end_ns: Array) -> tuple[Codes, l
     told = [_place(code, *port) for code, address in enumerate(addresses) for port in identity.ports(address)]
     if told:
         place = _place(codes, asked.port, asked.transport)
-        apart = np.flatnonzero(_one_of(place, np.sort(told)))
+        apart = np.flatnonzero(one_of(place, np.sort(told)))
         _, seen_first, which = np.unique(place[apart], return_index=True, return_inverse=True)
         addresses += [addresses[code] for code in codes[apart[seen_first]].tolist()]
         first, ports = np.r_[first, apart[seen_first]], np.r_[ports, asked.port[apart[seen_first]]]
@@ -96,13 +96,6 @@ def _resolve(asked: _Asked, identity: Identity, end_ns: Array) -> tuple[Codes, l
     times = end_ns[asked.at[first]]
     questions = zip(addresses, ports.tolist(), asked.transport[first].tolist(), times.tolist(), strict=True)
     return codes, [End(question[0], identity.endpoint(*question)) for question in questions]
-
-
-def _one_of(numbers: Array, ordered: Array) -> npt.NDArray[np.bool_]:
-    """Tell which numbers are in an ordered list that is much shorter (``numpy.isin`` sorts them all)."""
-    at = np.searchsorted(ordered, numbers)
-    found: npt.NDArray[np.bool_] = ordered[np.minimum(at, len(ordered) - 1)] == numbers
-    return found
 
 
 def _place(code: Some, port: Some, transport: Some) -> Some:

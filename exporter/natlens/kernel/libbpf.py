@@ -189,10 +189,10 @@ def read_and_delete(fd: int, entry: np.dtype[Any], batch: int = 16384) -> npt.ND
     ``entry`` has two fields, ``key`` and ``value``, of the map's own layout; the result has shape
     (n,) and that dtype. On a live map this would lose counts (seen: 43 to 61 ppm).
     """
-    keys = np.empty(batch, entry["key"])
-    values = np.empty(batch, entry["value"])
+    keys = np.empty((batch, entry["key"].itemsize), np.uint8)
+    values = np.empty((batch, entry["value"].itemsize), np.uint8)
     position = ctypes.create_string_buffer(8)
-    parts: list[npt.NDArray[np.void]] = []
+    parts: list[npt.NDArray[np.uint8]] = []
     first, result = True, 0
     while result == 0:
         count = ctypes.c_uint32(batch)
@@ -201,11 +201,9 @@ def read_and_delete(fd: int, entry: np.dtype[Any], batch: int = 16384) -> npt.ND
         )
         if result not in (0, -errno.ENOENT):
             _check(result, f"drain of map fd {fd}")
-        part = np.empty(count.value, entry)
-        part["key"], part["value"] = keys[: count.value], values[: count.value]
-        parts.append(part)
+        parts.append(np.hstack([keys[: count.value], values[: count.value]]))  # as octets: by fields is slower
         first = False
-    return np.concatenate(parts)
+    return np.concatenate(parts).view(entry).reshape(-1)
 
 
 class _TestRun(ctypes.Structure):

@@ -42,6 +42,8 @@ TRANSPORTS = {TCP: "tcp", UDP: "udp", SCTP: "sctp", ICMP: "icmp", ICMP6: "icmpv6
 TCP_FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
 FLAG_NAMES = [tuple(name for bit, name in enumerate(TCP_FLAGS) if octet >> bit & 1) or None for octet in range(256)]
 NAT_KINDS = (None, "dnat", "snat", "dnat+snat")
+HAS_PORTS = np.isin(np.arange(256), (TCP, UDP, SCTP))
+IS_ICMP = np.isin(np.arange(256), (ICMP, ICMP6))
 HEXADECIMAL = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 # Messages that carry an identifier. conntrack reads one from ICMPv6 node information (139, 140) too, but there those
@@ -98,7 +100,7 @@ def port(side: Literal["sport", "dport"], translation: Nat = Nat.NONE) -> Callab
 
     def read(batch: Batch) -> Numbers:
         tuples = batch.connections["translated" if translation else "original"]
-        with_ports = np.isin(tuples["proto"], (TCP, UDP, SCTP)) & _header_seen(tuples)
+        with_ports = HAS_PORTS[tuples["proto"]] & _header_seen(tuples)
         return _numbers(tuples[side], with_ports & _translated(batch, translation))
 
     return read
@@ -111,7 +113,7 @@ def icmp(part: Literal["type", "code", "id"]) -> Read:
         tuples = batch.connections["original"]
         if part == "id":
             return _numbers(tuples["sport"], _with_icmp_id(tuples))
-        present = np.isin(tuples["proto"], (ICMP, ICMP6)) & _header_seen(tuples)
+        present = IS_ICMP[tuples["proto"]] & _header_seen(tuples)
         return _numbers(tuples["dport"] >> 8 if part == "type" else tuples["dport"] & 0xFF, present)
 
     return read
@@ -238,7 +240,9 @@ def _header_seen(tuples: npt.NDArray[np.void]) -> Mask:
 
 
 def _with_icmp_id(tuples: npt.NDArray[np.void]) -> Mask:
-    kind, proto = tuples["dport"] >> 8, tuples["proto"]
-    with_id = ((proto == ICMP) & np.isin(kind, ICMP_WITH_ID)) | ((proto == ICMP6) & np.isin(kind, ICMP6_WITH_ID))
-    found: Mask = with_id & _header_seen(tuples)
+    found: Mask = IS_ICMP[tuples["proto"]]
+    if found.any():
+        kind, proto = tuples["dport"] >> 8, tuples["proto"]
+        found = ((proto == ICMP) & np.isin(kind, ICMP_WITH_ID)) | ((proto == ICMP6) & np.isin(kind, ICMP6_WITH_ID))
+        found &= _header_seen(tuples)
     return found

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from natlens.ui.lab.nat import NftablesNat
 from natlens.ui.lab.node import Node
@@ -30,21 +31,29 @@ CROWDED_S, CROWDED_WINDOWS = 10.0, 4
 CHUNK = bytes(1 << 20)
 
 
+class _Agent(NamedTuple):
+    pid: int
+    said: list[str]  # whole when it has ended
+
+
 @contextmanager
-def _agent(node: Node, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def _agent(node: Node, *arguments: str) -> Iterator[_Agent]:
     command = ["nsenter", f"--net={node.namespace.path}", sys.executable, "-m", "natlens", "run", *arguments]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    said: list[str] = []
     agent = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
     try:
         assert agent.stderr
         while "capturing on" not in (line := agent.stderr.readline()):
             if not line:
                 raise RuntimeError("the agent did not start")
-        threading.Thread(target=agent.stderr.read, daemon=True).start()
-        yield agent
+        reader = threading.Thread(target=said.extend, args=(agent.stderr,), daemon=True)
+        reader.start()
+        yield _Agent(agent.pid, said)
     finally:
         agent.send_signal(signal.SIGTERM)
-        agent.wait(20)
+        agent.wait(30)
+    reader.join()
 
 
 def _rss_mib(pid: int) -> float:
@@ -75,7 +84,7 @@ def crowded() -> None:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         there = Collector(binary(), directory, netns=node.namespace.name, writes="nothing")
         collector = stack.enter_context(there)
-        sizes = "--window-rows=262144", "--window-translations=65536"
+        sizes = "--window-rows=262144", "--window-translations=262144"
         options = f"--endpoint={collector.url}", f"--interval={CROWDED_S}", *sizes
         agent = stack.enter_context(_agent(node, *options))
         most, end = 0.0, time.monotonic() + CROWDED_WINDOWS * CROWDED_S
@@ -85,6 +94,8 @@ def crowded() -> None:
             most = max(most, _rss_mib(agent.pid))
             time.sleep(0.02)
         talking.join()
+    if "dropped" in agent.said[-1] or "rejected" in agent.said[-1]:
+        raise RuntimeError(agent.said[-1])
     say("rss_100k_mib", most, "MiB")
 
 

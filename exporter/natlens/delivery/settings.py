@@ -7,7 +7,7 @@ gRPC and compresses by gzip.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import get_args
+from typing import TypeVar, get_args
 
 from natlens.config import Options
 from natlens.delivery.certificates import NO_CERTIFICATES, Certificates, checked_certificates
@@ -20,6 +20,10 @@ from natlens.errors import ConfigError
 __all__ = ["OtlpSettings", "read_settings"]
 
 DEFAULT_TIMEOUT_S = 10.0
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+COMPRESSIONS: tuple[Compression, ...] = get_args(Compression)
+
+Word = TypeVar("Word", bound=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +55,12 @@ def read_settings(options: Options, environ: Mapping[str, str]) -> OtlpSettings 
     endpoint = find(environ, "ENDPOINT", options.endpoint and options.endpoint.strip())
     if not endpoint.value:
         return None
-    protocol = _protocol(find(environ, "PROTOCOL", options.protocol))
+    protocol = _choice(find(environ, "PROTOCOL", options.protocol), PROTOCOLS, "grpc")
     url = _url(protocol, endpoint, environ)
     return OtlpSettings(
         protocol,
         url,
-        _compression(find(environ, "COMPRESSION", options.compression)),
+        _choice(find(environ, "COMPRESSION", options.compression), COMPRESSIONS, "gzip"),
         checked_headers(options.headers) if options.headers else parse_headers(find(environ, "HEADERS")),
         options.timeout or _timeout_s(find(environ, "TIMEOUT")),
         checked_certificates(
@@ -75,22 +79,14 @@ def _url(protocol: Protocol, endpoint: Given, environ: Mapping[str, str]) -> str
     return http_endpoint(endpoint, for_logs=endpoint.key == "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT")
 
 
-def _protocol(given: Given) -> Protocol:
+def _choice(given: Given, known: tuple[Word, ...], otherwise: Word) -> Word:
+    """Return the one of ``known`` that is named; raise ConfigError where it is none."""
     if not given.value:
-        return "grpc"
-    for known in get_args(Protocol):
-        if given.value == known:
-            return known  # type: ignore[no-any-return]  # one of the Literal's
-    raise ConfigError(f"{given.key}={given.value!r} is not supported; it must be one of grpc, http/protobuf")
-
-
-def _compression(given: Given) -> Compression:
-    if not given.value:
-        return "gzip"
-    for known in get_args(Compression):
-        if given.value == known:
-            return known  # type: ignore[no-any-return]  # one of the Literal's
-    raise ConfigError(f"{given.key}={given.value!r} is not supported; it must be one of none, gzip, zstd")
+        return otherwise
+    for word in known:
+        if given.value == word:
+            return word
+    raise ConfigError(f"{given.key}={given.value!r} is not supported; it must be one of {', '.join(known)}")
 
 
 def _timeout_s(given: Given) -> float:

@@ -34,7 +34,7 @@ def _part(module: str) -> ModuleType:
 
 
 def leave_openssl_out() -> None:
-    """Import what would bring OpenSSL along, without it; call it before gRPC, which imports asyncio as well.
+    """Import what would bring OpenSSL along, without it; call it before anything else imports them.
 
     Both ask whether it is there: asyncio for TLS, hashlib for faster hashes (natlens makes two, for its resource).
     """

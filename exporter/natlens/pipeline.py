@@ -39,7 +39,7 @@ __all__ = ["Pipeline", "limits", "run", "take"]
 log = logging.getLogger(__name__)
 
 SECOND = 1_000_000_000
-ASKED = 500  # tuples a window that ctnetlink is asked for: a scan must not stop the agent (0.3 ms each)
+ASKED = 500  # tuples a window that ctnetlink is asked for: a scan must not stop the agent (50 µs each)
 
 
 class Names(Identity, Protocol):

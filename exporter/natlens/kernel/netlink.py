@@ -1,7 +1,7 @@
-"""The two parts of pyroute2 that natlens uses, without the rest.
+"""The part of pyroute2 that natlens uses, rtnetlink, without the rest.
 
 ``import pyroute2`` imports every protocol it speaks: 12 MiB that a node agent would carry for life; rtnetlink
-and ctnetlink are 6 MiB. So its package is stood in for while these are imported, and is itself again afterwards.
+is half of it. So its package is stood in for while that is imported, and is itself again afterwards.
 asyncio, which it runs on, imports ssl where there is one: 5 MiB for TLS that nobody speaks over netlink.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from natlens.errors import MissingFeature
 
-__all__ = ["conntrack_socket", "conntrack_tuple", "leave_openssl_out", "route_socket"]
+__all__ = ["leave_openssl_out", "route_socket"]
 
 
 @cache
@@ -59,13 +59,3 @@ def _standing_in(name: str, module: ModuleType | None) -> Iterator[None]:
 def route_socket() -> Any:  # pyroute2 is untyped
     """Return an rtnetlink socket (pyroute2 ``IPRoute``) of the calling thread's network namespace."""
     return _part("pyroute2.iproute.linux").IPRoute()
-
-
-def conntrack_socket(family: int) -> Any:
-    """Return a ctnetlink socket (pyroute2 ``NFCTSocket``) of the calling thread's network namespace."""
-    return _part("pyroute2.netlink.nfnetlink.nfctsocket").NFCTSocket(nfgen_family=family)
-
-
-def conntrack_tuple(**fields: object) -> Any:
-    """Return a tuple to ask ctnetlink for (pyroute2 ``NFCTAttrTuple``)."""
-    return _part("pyroute2.netlink.nfnetlink.nfctsocket").NFCTAttrTuple(**fields)

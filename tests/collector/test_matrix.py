@@ -92,18 +92,29 @@ def test_what_the_collector_wrote_is_what_was_sent(
 
 def test_what_was_sent_has_every_type_and_is_typed_as_declared(sent: Sent) -> None:
     assert (sent.records, len(sent.requests)) == (RECORDS, RECORDS // 1000)
-    kinds = set()
+    kinds, truths = set(), set()
     for request in sent.requests[:: len(sent.requests) // 10]:
         for record in records(ExportLogsServiceRequest.FromString(request.data)):
             found = {one.key: kind(one.value) for one in record.attributes}
             assert found == {name: DECLARED[name] for name in found}
             kinds |= set(found.values())
+            truths |= {one.value.bool_value for one in record.attributes if found[one.key] == "bool_value"}
     assert kinds == set(TYPES.values())
+    assert truths == {True, False}
 
 
 def kind(value: AnyValue) -> str | None:
     of_each = {one.WhichOneof("value") for one in value.array_value.values}
     return value.WhichOneof("value") if of_each <= {"string_value"} else f"array of {of_each}"
+
+
+def strangers(authority: Authority, foreign: ClientTls) -> dict[str, tuple[ClientTls, str]]:
+    """Return what those have who do not belong, and the words by which they learn it."""
+    return {
+        "trusts another authority": (foreign, "SSL certificate"),
+        "has no certificate": (ClientTls(authority.ca), "certificate required"),
+        "has a foreign certificate": (ClientTls(authority.ca, foreign.cert, foreign.key), "unknown ca"),
+    }
 
 
 @pytest.mark.parametrize("stranger", ["trusts another authority", "has no certificate", "has a foreign certificate"])
@@ -116,15 +127,10 @@ def test_who_does_not_belong_exports_nothing_and_is_told_why(
     stranger: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    health, foreign = Health(), Authority(tmp_path / "foreign").client()
-    options, words = {
-        "trusts another authority": (files(foreign), "SSL certificate"),
-        "has no certificate": (files(ClientTls(authority.ca)), "certificate required"),
-        "has a foreign certificate": (files(ClientTls(authority.ca, foreign.cert, foreign.key)), "unknown ca"),
-    }[stranger]
-    tls = authority.server(mutual=True)
-    with Collector(collector_binary, tmp_path, transport=transport, tls=tls, writes="proto") as collector:
-        with sender_to(collector.url, health, protocol, **options) as sender:
+    health, (tls, words) = Health(), strangers(authority, Authority(tmp_path / "foreign").client())[stranger]
+    server = authority.server(mutual=True)
+    with Collector(collector_binary, tmp_path, transport=transport, tls=server, writes="proto") as collector:
+        with sender_to(collector.url, health, protocol, **files(tls)) as sender:
             sender.send(request_of(5))
             eventually(lambda: health.count("export_retries", code="unavailable") >= 3)
             assert account(health) == {"records_captured": 5, "records_pending": 5}

@@ -1,4 +1,4 @@
-"""The real Collector absent, restarted, killed, stalled, cut off, too small: nothing is lost, and little comes twice."""
+"""The real Collector absent, restarted, killed, stalled, cut off, too small: nothing is lost, little comes twice."""
 
 import os
 import signal

@@ -1,6 +1,7 @@
 """rotel, the second receiver: what it says it received is what was sent, and what it does not understand."""
 
 import gzip
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,9 +10,13 @@ import grpc
 import pytest
 import zstandard
 
+from natlens.health import Health
+from tests.collector.flows import Sent, requests_of
 from tests.collector.rotel import Rotel
 from tests.collector.samples import RECORDS, RESOURCE, request, typed
+from tests.delivery.account import account
 from tests.delivery.clients import connect, export, post
+from tests.delivery.sending import sender_to
 
 BODY = request().SerializeToString()
 
@@ -37,6 +42,19 @@ def test_everything_arrives_over_both_transports_plain_and_by_gzip(rotel: Rotel)
     assert typed(received) == [{key: (type(value), value) for key, value in one.items()} for one in RECORDS] * 4
     assert [one["resource"] for one in received] == [RESOURCE] * len(received)
     assert {one["severityNumber"] for one in received} == {9}
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_what_natlens_sends_comes_out_as_it_went_in(rotel: Rotel, protocol: str, compression: str) -> None:
+    sent, health = Sent(requests_of(1000)), Health()
+    url = rotel.grpc_url if protocol == "grpc" else rotel.http_url
+    with sender_to(url, health, protocol, compression=compression) as sender:
+        for one in sent.requests:
+            sender.send(one)
+        sender.flush(time.monotonic() + 10)
+    rotel.stop()
+    assert account(health) == {"records_captured": 1000, "records_exported": 1000}
+    sent.check([one.SerializeToString() for one in rotel.requests()])
 
 
 def test_zstd_is_not_understood(rotel: Rotel) -> None:

@@ -29,6 +29,10 @@ NOT_SPOKEN = (
 )
 """What libcurl says where the other side evidently speaks something else."""
 
+CUT_OFF = pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR
+REFUSED = "; does it want a client certificate, or another one?"
+"""In TLS 1.3 that is refused when the request is being sent already: then its alert may go unread."""
+
 WORDLESS = {pycurl.E_HTTP2: "no HTTP/2 was spoken"}
 
 
@@ -56,6 +60,8 @@ class CurlTransport:
         self._running: dict[pycurl.Curl, _Slot] = {}
         self._ended: list[tuple[int, Answer | Failure]] = []
         self._stale = False  # after a time-out: the connection may be dead
+        self._secure = settings.url.startswith("https:")
+        self._heard = False  # whether anything was ever answered
         self._loop = CurlLoop(self._awake)
 
     def start(self, request: HttpRequest, token: int) -> None:
@@ -103,12 +109,18 @@ class CurlTransport:
         slot.end()
         self._idle.append(slot)
         if not number:
+            self._heard = True
             return slot.token, slot.answer() or Failure("unavailable", "the answer ended within its headers")
         late = number == pycurl.E_OPERATION_TIMEDOUT
         self._stale |= late and curl.getinfo(pycurl.PRETRANSFER_TIME) > 0
+        return slot.token, Failure("deadline_exceeded" if late else "unavailable", self._why(number, words))
+
+    def _why(self, number: int, words: str) -> str:
+        """Return libcurl's words, and what they may mean."""
         message = one_line(words or WORDLESS.get(number, f"libcurl error {number}"))
-        hint = next((hint for said, hint in NOT_SPOKEN if said in message), "")
-        return slot.token, Failure("deadline_exceeded" if late else "unavailable", message + hint)
+        if number in CUT_OFF and self._secure and not self._heard and "alert" not in message:
+            return message + REFUSED
+        return message + next((hint for said, hint in NOT_SPOKEN if said in message), "")
 
 
 class _Slot:

@@ -147,8 +147,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Literal["none", "gzip", "zstd"] | None,
         Meta(
             description="How requests are compressed. Without it OTEL_EXPORTER_OTLP_LOGS_COMPRESSION and "
-            "OTEL_EXPORTER_OTLP_COMPRESSION are asked, then it is gzip, which every receiver takes; zstd costs a quarter "
-            "of the processor time, and OpenTelemetry Collectors take it."
+            "OTEL_EXPORTER_OTLP_COMPRESSION are asked, then it is gzip, which every receiver takes; zstd costs a "
+            "quarter of the processor time, and OpenTelemetry Collectors take it."
         ),
     ] = None
     headers: Annotated[

@@ -137,8 +137,9 @@ class Pipeline:
 
     def report(self, *, flush: bool = False) -> None:
         """Close the window and hand its records to the outlets; ``flush`` ends every connection."""
-        carry, self._carry = [self._carry], Carry()  # handed over, as the window is: see join
-        joined = join(self._window(), carry.pop(), self._limits, flush=flush)
+        window, carry = [self._window()], [self._carry]  # handed over, not kept: see join
+        self._carry = Carry()
+        joined = join(window.pop(), carry.pop(), self._limits, flush=flush)
         self._carry = joined.carry
         self._health.add("octets_ambiguous", joined.ambiguous_octets)
         self._health.set("connections_live", len(joined.carry.live))

@@ -1,0 +1,60 @@
+"""The loop's own part: what goes from one window to the next, and into which outlet."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from natlens.config import Options
+from natlens.flows.join import Carry
+from natlens.health import Health
+from natlens.identity.naming import Anonymous
+from natlens.kernel.capture import Capture
+from natlens.kernel.windows import Window
+from natlens.otlp.request import Request
+from natlens.pipeline import Pipeline
+from tests.bench.shapes import Cluster
+from tests.bench.windows import SECOND, half_and_half, rows_and_translations
+
+CONNECTIONS = 2000
+
+
+class Kept:
+    """An outlet that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+
+    def send(self, request: Request) -> None:
+        self.requests.append(request)
+
+    def flush(self, deadline: float) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def capture() -> Iterator[Capture]:
+    made = Capture(Options(), Health())
+    yield made
+    made.close()
+
+
+def test_each_window_is_taken_with_what_the_last_one_left(monkeypatch: pytest.MonkeyPatch, capture: Capture) -> None:
+    left: list[int] = []
+
+    def take(_capture: Capture, carry: Carry, _health: Health) -> Window:
+        left.append(len(carry.live))
+        end_ns = 10 * SECOND * len(left)
+        return Window(*rows_and_translations(half_and_half(Cluster(), CONNECTIONS), end_ns), 0, end_ns, 0)
+
+    monkeypatch.setattr("natlens.pipeline.take", take)
+    outlets = Kept(), Kept()
+    pipeline = Pipeline(Options(), capture, Anonymous(), list(outlets), Health())
+    for _ in range(3):
+        pipeline.report()
+    pipeline.close()
+    assert left == [0, CONNECTIONS, CONNECTIONS]
+    assert outlets[0].requests == outlets[1].requests
+    assert [request.records for request in outlets[0].requests] == [1000] * 6

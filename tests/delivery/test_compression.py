@@ -56,6 +56,20 @@ def test_a_frame_of_zstd_that_does_not_say_its_size_is_read() -> None:
 
 
 @pytest.mark.parametrize("name", ["gzip", "zstd"])
+def test_a_bomb_does_not_go_off(name: Compression) -> None:
+    bomb = codec(name).compress(bytes(65 << 20))
+    assert len(bomb) < 1 << 20
+    with pytest.raises(ValueError, match="more than 67108864 bytes"):
+        codec(name).decompress(bomb)
+    assert len(codec(name).decompress(codec(name).compress(bytes(64 << 20)))) == 64 << 20
+
+
+def test_gzip_that_is_cut_off_is_refused() -> None:
+    with pytest.raises(ValueError, match="cut off"):
+        codec("gzip").decompress(codec("gzip").compress(bytes(5000))[:-3])
+
+
+@pytest.mark.parametrize("name", ["gzip", "zstd"])
 def test_what_is_not_compressed_is_refused(name: Compression) -> None:
     with pytest.raises(ValueError, match=r"Error|error"):
         codec(name).decompress(b"plain")

@@ -14,9 +14,12 @@ GZIP_LEVEL = 6
 GZIP_WINDOW = 16 + 15  # how zlib is asked for its largest window and gzip's header, whose time it leaves 0
 ZSTD_LEVEL = 1
 
+LONGEST = 64 << 20
+"""Bytes that anything may come to when it is decompressed: what OTLP asks clients to keep to."""
+
 
 class Codec(NamedTuple):
-    """A compression and its reverse, which raises ``ValueError`` for what is not compressed so.
+    """A compression and its reverse, which raises ``ValueError`` for what is not compressed so or over 64 MiB.
 
     ``encoding`` is its name in grpc-encoding and content-encoding. Both may be called from any thread.
     """
@@ -44,10 +47,14 @@ def _gzip() -> Codec:
         return zlib_ng.compress(data, GZIP_LEVEL, GZIP_WINDOW)
 
     def decompress(data: bytes) -> bytes:
+        stream = zlib_ng.decompressobj(GZIP_WINDOW)
         try:
-            return zlib_ng.decompress(data, GZIP_WINDOW)
+            found = _bounded(stream.decompress(data, LONGEST + 1))
         except zlib_ng.error as error:  # type: ignore[misc]  # the stub has an instance for the class
             raise ValueError(str(error)) from error
+        if not stream.eof:
+            raise ValueError("it is cut off")
+        return found
 
     return Codec("gzip", compress, decompress)
 
@@ -60,9 +67,15 @@ def _zstd() -> Codec:
 
     def decompress(data: bytes) -> bytes:
         try:
-            # As a stream: frames of others need not say how large their content is.
-            return zstandard.ZstdDecompressor().decompressobj().decompress(data)
+            # As a stream: frames of others need not say how large their content is, and a few bytes may be gigabytes.
+            return _bounded(zstandard.ZstdDecompressor().stream_reader(data).read(LONGEST + 1))
         except zstandard.ZstdError as error:
             raise ValueError(str(error)) from error
 
     return Codec("zstd", compress, decompress)
+
+
+def _bounded(data: bytes) -> bytes:
+    if len(data) > LONGEST:
+        raise ValueError(f"decompressed it is more than {LONGEST} bytes")
+    return data

@@ -8,6 +8,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from natlens.health import Health
+from natlens.otlp.record import records
 from natlens.otlp.request import Request
 
 __all__ = ["account", "balanced", "eventually", "parsed", "records_of", "request_of", "sequences"]
@@ -34,17 +35,12 @@ def parsed(data: bytes) -> ExportLogsServiceRequest:
 
 def records_of(data: bytes) -> list[LogRecord]:
     """Return the records of a serialized request."""
-    return [
-        record
-        for of_resource in parsed(data).resource_logs
-        for of_scope in of_resource.scope_logs
-        for record in of_scope.log_records
-    ]
+    return list(records(parsed(data)))
 
 
-def sequences(records: Iterable[LogRecord]) -> list[int]:
+def sequences(of: Iterable[LogRecord]) -> list[int]:
     """Return the records' sequence numbers."""
-    return [one.value.int_value for record in records for one in record.attributes if one.key == "flow.sequence"]
+    return [one.value.int_value for record in of for one in record.attributes if one.key == "flow.sequence"]
 
 
 def account(health: Health) -> dict[str, int]:

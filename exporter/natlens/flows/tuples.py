@@ -11,6 +11,7 @@ import ipaddress
 import numpy as np
 import numpy.typing as npt
 
+from natlens.kernel.ctnetlink import V4_MAPPED
 from natlens.kernel.structs import TUPLE
 
 __all__ = [
@@ -30,8 +31,6 @@ __all__ = [
 ]
 
 TCP, UDP, SCTP, ICMP, ICMP6 = 6, 17, 132, 1, 58
-
-V4_MAPPED = bytes(10) + b"\xff\xff"
 
 # Request <-> reply types that conntrack pairs (nf_conntrack_proto_icmp.c and _icmpv6.c, `invmap`).
 ICMP_REPLY = {8: 0, 0: 8, 13: 14, 14: 13, 15: 16, 16: 15, 17: 18, 18: 17}

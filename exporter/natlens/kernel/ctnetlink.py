@@ -7,7 +7,18 @@ pyroute2's: ADR 10.
 import struct
 from collections.abc import Iterator
 
-__all__ = ["DONE", "ENTRY", "ERROR", "KEY_BYTES", "dump_request", "error_code", "get_request", "key", "messages"]
+__all__ = [
+    "DONE",
+    "ENTRY",
+    "ERROR",
+    "KEY_BYTES",
+    "V4_MAPPED",
+    "dump_request",
+    "error_code",
+    "get_request",
+    "key",
+    "messages",
+]
 
 SUBSYSTEM = 1 << 8  # NFNL_SUBSYS_CTNETLINK
 GET = SUBSYSTEM | 1  # IPCTNL_MSG_CT_GET

@@ -137,10 +137,8 @@ def nat_kind(batch: Batch) -> Column:
 
 def nat_source(batch: Batch) -> Column:
     """Read how the translation was learned."""
-    return _of_table(
-        np.where(_nat(batch) == Nat.NONE, TranslationSource.NONE, batch.connections["nat_source"]),
-        _table({source.value: source.name.lower() for source in TranslationSource if source}),
-    )
+    of = np.where(_nat(batch) == Nat.NONE, TranslationSource.NONE, batch.connections["nat_source"])
+    return _of_table(of, NAT_SOURCES)
 
 
 def zone(batch: Batch) -> Column:
@@ -217,6 +215,9 @@ def _numbers(values: npt.NDArray[Any], present: Mask | None = None) -> Numbers:
 def _table(names: Mapping[int, str]) -> list[str | None]:
     """Return the name of each number, None where it has none; the last stands for all larger ones."""
     return [names.get(number) for number in range(max(names) + 2)]
+
+
+NAT_SOURCES = _table({source.value: source.name.lower() for source in TranslationSource if source})
 
 
 def _of_table(numbers: npt.NDArray[Any], table: Sequence[Value | None]) -> Choice:

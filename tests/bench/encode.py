@@ -12,7 +12,6 @@ from natlens.delivery.compression import Compression, codec
 from natlens.otlp.arrange import arrange
 from natlens.otlp.batch import Batch
 from natlens.otlp.body import lines
-from natlens.otlp.column import listed
 from natlens.otlp.encoder import Encoder
 from tests.bench.figure import median_s, say, tell
 from tests.bench.shapes import CONNECTIONS, RESOURCE, Cluster, batch, connections
@@ -59,9 +58,8 @@ class _Encoding(LogRecordExporter):
 
 def _by_sdk(of: Batch) -> Callable[[], None]:
     """Return what emits every record: Logger.emit, batch processor, encoder."""
-    columns = {attribute.name: listed(column) for attribute, column in arrange(of).columns()}
     shown = lines(of)
-    rows = [{name: column[at] for name, column in columns.items() if column[at] is not None} for at in range(len(of))]
+    rows = list(map(dict, arrange(of).rows(len(of))))
     observer = Resource({one.key: one.value.string_value for one in RESOURCE.attributes})
 
     def emit() -> None:

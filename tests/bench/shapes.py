@@ -4,10 +4,10 @@
 dialled a Service, one of its pods answered, the source was masqueraded, and every end has all the names that one of its
 kind can have. Who calls whom is drawn at random once, as a graph: each pod of the node has 16 peers and calls 12
 Services. Client ports, counters, times and ids are random for every connection, but no
-two have one tuple.
+two have one tuple. Every node runs an agent: the record of the initiator's counts.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from natlens.flows.connection import CONNECTION, EndReason, Nat, State
 from natlens.flows.tuples import TCP, pack_address
 from natlens.identity.endpoint import UNKNOWN, Endpoint
 from natlens.identity.naming import name_ends
+from natlens.identity.standing import Reporter, Standing
 from natlens.kernel.structs import TUPLE, TranslationSource
 from natlens.otlp.batch import Batch
 from natlens.otlp.resource import Observer, resource
@@ -40,6 +41,8 @@ def _uid(number: int) -> str:
 class Cluster:
     """An :class:`~natlens.identity.endpoint.Identity` of 2,000 endpoints."""
 
+    wait_ns = 0
+
     def __init__(self) -> None:
         pods = {f"10.244.{n >> 8}.{n & 255}": _pod(n) for n in range(PODS)}
         services = {f"10.96.0.{n}": _service(n) for n in range(SERVICES)}
@@ -57,6 +60,10 @@ class Cluster:
     def ports(self, address: str) -> Collection[tuple[int, int]]:
         """Return NodePorts for a node's address."""
         return [(port, TCP) for port in range(30000, 30100)] if address.startswith("192.0.2.") else ()
+
+    def borders(self, address: str, begin_ns: int, end_ns: int) -> Sequence[int]:  # noqa: ARG002  # Identity
+        """Return none: every address is one thing for ever."""
+        return ()
 
 
 def _pod(number: int) -> Endpoint:
@@ -157,6 +164,7 @@ def _count(made: npt.NDArray[np.void], rng: np.random.Generator) -> None:
 def batch(cluster: Cluster, rows: npt.NDArray[np.void]) -> Batch:
     """Return the connections with their names, as the pipeline makes it."""
     source, destination, source_nat, destination_nat = name_ends(rows, cluster)
+    initiates, answers = _here(rows["original"]["src"]), _here(rows["translated"]["dst"])
     return Batch(
         connections=rows,
         source=source,
@@ -166,4 +174,11 @@ def batch(cluster: Cluster, rows: npt.NDArray[np.void]) -> Batch:
         interface_names={UPLINK: "eth0", **{VETH + n: f"veth{_uid(n)[:8]}" for n in range(HERE)}},
         interval_end_ns=NOW + 20 * SECOND,
         observed_ns=NOW + 20 * SECOND + 12_345_678,
+        standing=Standing(initiates * np.uint8(Reporter.SOURCE) + answers * np.uint8(Reporter.DESTINATION), initiates),
     )
+
+
+def _here(addresses: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Tell which of the pods' addresses (shape (n, 16)) are this node's."""
+    here: npt.NDArray[np.bool_] = addresses[:, -2:].astype(np.int64) @ (256, 1) < HERE
+    return here

@@ -11,8 +11,10 @@ from natlens.flows.connection import CONNECTION, EndReason, Nat, State
 from natlens.flows.tuples import TCP, address_text, pack_address
 from natlens.identity.endpoint import UNKNOWN, Endpoint
 from natlens.identity.ends import End, Ends
+from natlens.identity.standing import Reporter, Standing
 from natlens.kernel.structs import TUPLE, TranslationSource
 from natlens.otlp.batch import ROLES, Batch
+from natlens.otlp.endpoints import SELECTED
 
 CLIENT = Endpoint(
     k8s_namespace_name="default",
@@ -93,6 +95,7 @@ def batch_of(
     destination: Endpoint | None = SERVICE,
     source_nat: Endpoint | None = None,
     destination_nat: Endpoint | None = POD,
+    standing: Standing | None = None,
 ) -> Batch:
     """Return a batch of the given connections (default: one), all with the same endpoints."""
     connections = np.concatenate(rows) if rows else connection()
@@ -106,17 +109,35 @@ def batch_of(
         interface_names={3: "veth3"},
         interval_end_ns=1_764_000_010_000_000_000,
         observed_ns=1_764_000_010_100_000_000,
+        standing=standing,
     )
+
+
+def standing_of(reporters: Sequence[int], primary: Sequence[bool]) -> Standing:
+    """Return the standing of as many connections."""
+    return Standing(np.array(reporters, np.uint8), np.array(primary, np.bool_))
 
 
 ANY_TEXT = st.text(st.characters(), max_size=20)
 """Any text a Python string can hold, lone surrogates included."""
 
-FIELDS = {"k8s_owner_derived": st.booleans()}
-ENDPOINTS = st.builds(
-    Endpoint,
-    **{name: st.none() | FIELDS.get(name, ANY_TEXT) for name in Endpoint.__struct_fields__},
-)
+KEYS = ANY_TEXT | st.sampled_from(["app", "tier", "\ud800", "\ud801"])
+PAIRS = st.lists(
+    st.tuples(st.builds("{}.{}".format, st.sampled_from([name for name, *_ in SELECTED]), KEYS), ANY_TEXT),
+    max_size=4,
+    unique_by=lambda pair: pair[0],
+).map(tuple)
+"""Labels and annotations that were asked for, in any order; two names may become one in UTF-8."""
+
+FIELDS = {"k8s_owner_derived": st.none() | st.booleans(), "selected": PAIRS}
+ENDPOINTS = st.builds(Endpoint, **{name: FIELDS.get(name, st.none() | ANY_TEXT) for name in Endpoint.__struct_fields__})
+
+
+@st.composite
+def standings(draw: st.DrawFn, n: int) -> Standing:
+    """Any octets as reporters, real ones in most."""
+    reporters = st.sampled_from([0, *Reporter]) | st.integers(0, 255)
+    return Standing(draw(nps.arrays(np.uint8, n, elements=reporters)), draw(nps.arrays(np.bool_, n)))
 
 
 @st.composite
@@ -135,4 +156,12 @@ def batches(draw: st.DrawFn, max_size: int = 8) -> Batch:
     columns = {role: ends(connections, role, draw(names_of)) for role in ROLES.values()}
     names = {int(index): draw(ANY_TEXT) for index in connections["ifindex"] if draw(st.booleans())}
     times = st.integers(0, 2**63 - 1)
-    return Batch(connections, **columns, interface_names=names, interval_end_ns=draw(times), observed_ns=draw(times))
+    standing = draw(st.none() | standings(n))
+    return Batch(
+        connections,
+        **columns,
+        interface_names=names,
+        interval_end_ns=draw(times),
+        observed_ns=draw(times),
+        standing=standing,
+    )

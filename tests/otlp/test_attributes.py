@@ -10,11 +10,12 @@ from natlens.flows.connection import EndReason, Nat
 from natlens.flows.tuples import ICMP, ICMP6, TCP, UDP
 from natlens.identity.endpoint import Endpoint
 from natlens.identity.ends import Ends
-from natlens.otlp.attributes import ATTRIBUTES, ENDPOINT_FIELDS
+from natlens.identity.standing import Reporter
+from natlens.otlp.attributes import ATTRIBUTES, ENDPOINT_FIELDS, TEMPLATES
 from natlens.otlp.batch import ROLES, Batch
 from natlens.otlp.column import listed
 from natlens.otlp.columns import text
-from tests.otlp.batches import batch_of, batches, connection, tuples
+from tests.otlp.batches import batch_of, batches, connection, standing_of, tuples
 
 TYPES = {"string": str, "int": int, "double": float, "bool": bool, "string[]": tuple}
 
@@ -87,12 +88,14 @@ def test_a_call_to_a_service_reads_as_written_in_attributes_md() -> None:
 
 def test_every_field_of_an_endpoint_has_a_row_for_each_role() -> None:
     names = [name for name, *_ in ENDPOINT_FIELDS]
-    assert [name.replace(".", "_") for name in names] == list(Endpoint.__struct_fields__)
+    assert [*(name.replace(".", "_") for name in names), "selected"] == list(Endpoint.__struct_fields__)
     assert {f"{role}.{name}" for role in ROLES for name in names} <= {attribute.name for attribute in ATTRIBUTES}
 
 
 def test_names_are_unique_and_examples_have_their_type() -> None:
-    assert len({attribute.name for attribute in ATTRIBUTES}) == len(ATTRIBUTES)
+    names = [row.name for row in ATTRIBUTES] + [row.name for row in TEMPLATES]
+    assert len(set(names)) == len(names)
+    assert not any(name.startswith(f"{row.name}.") for row in TEMPLATES for name in names)
     assert all(type(attribute.example) is TYPES[attribute.type] for attribute in ATTRIBUTES)
 
 
@@ -233,6 +236,25 @@ def test_text_is_what_utf8_can_carry(given_text: str | None, wanted: str | None)
     assert text(given_text) == wanted
 
 
+@pytest.mark.parametrize(
+    ("code", "primary", "wanted"),
+    [
+        (Reporter.SOURCE, True, ("source", True)),
+        (Reporter.DESTINATION, False, ("destination", False)),
+        (Reporter.BOTH, True, ("both", True)),
+        (Reporter.TRANSIT, False, ("transit", False)),
+        (0, True, (None, None)),
+    ],
+)
+def test_where_this_node_stands(code: int, primary: bool, wanted: tuple[str | None, bool | None]) -> None:
+    found = read(batch_of(standing=standing_of([code], [primary])))
+    assert (found.get("flow.reporter"), found.get("flow.primary")) == wanted
+
+
+def test_where_this_node_stands_is_absent_where_nobody_asked() -> None:
+    assert not {"flow.reporter", "flow.primary"} & set(read(batch_of(standing=None)))
+
+
 @given(batches())
 def test_any_column_has_the_declared_type_and_nothing_empty(batch: Batch) -> None:
     for attribute in ATTRIBUTES:
@@ -265,3 +287,7 @@ def test_columns_of_different_length_are_refused() -> None:
     none, one, two = (Ends(np.zeros(n, np.intp), [None]) for n in range(3))
     with pytest.raises(ValueError, match="source_nat, destination_nat"):
         Batch(rows, one, one, none, two, {}, 0, 0)
+    with pytest.raises(ValueError, match=r"^standing\.primary: one"):
+        Batch(rows, one, one, one, one, {}, 0, 0, standing_of([1], [True, False]))
+    with pytest.raises(ValueError, match=r"^standing\.reporter: one"):
+        Batch(rows, one, one, one, one, {}, 0, 0, standing_of([], [True]))

@@ -21,7 +21,7 @@ from natlens.otlp.encoder import Encoder
 from natlens.otlp.record import encode, records
 from natlens.otlp.request import Request
 from tests.bench.shapes import Cluster, batch, connections
-from tests.otlp.batches import batch_of, batches, connection, in_order
+from tests.otlp.batches import batch_of, batches, connection, in_order, standing_of
 from tests.otlp.test_record import HERE, oracle
 
 
@@ -109,6 +109,25 @@ def test_records_of_the_same_ends_stand_together() -> None:
     pairs = list(zip(many.source.codes.tolist(), many.destination.codes.tolist(), strict=True))
     changes = sum(one != other for one, other in pairwise(pairs))
     assert changes == len(set(pairs)) - 1
+
+
+@given(st.permutations(range(12)), st.integers(1, 12))
+def test_where_this_node_stands_stays_with_its_connection(ends: list[int], most: int) -> None:
+    twelve = batch_of(np.repeat(connection(), 12))
+    twelve.connections["sequence"] = np.arange(12)
+    mixed = replace(
+        twelve,
+        source=twelve.source._replace(codes=np.array(ends)),
+        standing=standing_of([at % 5 for at in range(12)], [at % 2 > 0 for at in range(12)]),
+    )
+    seen = set[int]()
+    for part in mixed.by_ends(most):
+        assert part.standing is not None
+        for row, reporter, primary in zip(part.connections, *part.standing, strict=True):
+            at = int(row["sequence"])
+            assert (reporter, primary) == (at % 5, at % 2 > 0)
+            seen.add(at)
+    assert seen == set(range(12))
 
 
 def read_many(batch: Batch) -> npt.NDArray[np.int64]:

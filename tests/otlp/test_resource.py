@@ -1,5 +1,6 @@
 """The resource: the observer."""
 
+import socket
 import uuid
 from pathlib import Path
 
@@ -76,6 +77,23 @@ def test_the_host_id_is_the_machine_id_or_stable(tmp_path: Path) -> None:
     (tmp_path / "etc/machine-id").write_text(MACHINE + "\n")
     assert host_id("host-1", tmp_path) == MACHINE
     assert Observer.here(tmp_path, node_name="n").host_id == MACHINE
+
+
+def test_what_is_known_of_this_node_is_told_beside_what_the_host_says(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/machine-id").write_text(MACHINE + "\n")
+    here = Observer.here(tmp_path, node_uid="uid-1", cluster_uid="uid-c", availability_zone="a", node_name=None)
+    assert values(here) == {
+        "service.name": "natlens",
+        "service.version": __version__,
+        "service.instance.id": str(uuid.uuid5(INSTANCES, "uid-1")),
+        "host.name": socket.gethostname(),
+        "host.id": MACHINE,
+        "k8s.node.uid": "uid-1",
+        "k8s.cluster.uid": "uid-c",
+        "cloud.availability_zone": "a",
+    }
+    assert Observer.here(tmp_path, host_name="told").host_name == "told"
 
 
 def test_names_are_unique_and_examples_are_text() -> None:

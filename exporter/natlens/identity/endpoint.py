@@ -1,6 +1,6 @@
 """What an address was: the answer of every identity source."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import msgspec
@@ -26,6 +26,9 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     k8s_owner_derived: bool | None = None
     k8s_object_kind: str | None = None
     cloud_availability_zone: str | None = None
+    selected: tuple[tuple[str, str], ...] = ()
+    """Labels and annotations that were asked for: the rest of the attribute's name
+    (``k8s.pod.label.app``) and the value, ordered by name."""
 
 
 UNKNOWN = Endpoint()
@@ -45,4 +48,13 @@ class Identity(Protocol):
 
     def ports(self, address: str) -> Collection[tuple[int, int]]:
         """Return each (port, transport) that may change what ``address`` was; with another it is what port 0 says."""
+        ...
+
+    def borders(self, address: str, begin_ns: int, end_ns: int) -> Sequence[int]:
+        """Return the times in (begin_ns, end_ns] from which ``address`` may have been something else, ascending."""
+        ...
+
+    @property
+    def wait_ns(self) -> int:
+        """How long after a packet its names may still come: before that an answer is not final."""
         ...

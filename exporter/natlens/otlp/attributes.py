@@ -4,28 +4,12 @@ To add an attribute from data that is already there, add one row. An attribute t
 to a connection is absent (its reader gives None), never 0 or "".
 """
 
-from typing import Literal, NamedTuple
-
 from natlens.flows.connection import EndReason, Nat, State
 from natlens.otlp import columns
-from natlens.otlp.batch import ROLES
-from natlens.otlp.column import Value
-from natlens.otlp.columns import Read
+from natlens.otlp.attribute import Attribute, Template, Type
+from natlens.otlp.endpoints import ENDPOINT_FIELDS, endpoint_attributes, endpoint_templates
 
-__all__ = ["ATTRIBUTES", "ENDPOINT_FIELDS", "Attribute", "Type", "endpoint_attributes"]
-
-Type = Literal["string", "int", "double", "bool", "string[]"]
-
-
-class Attribute(NamedTuple):
-    """One row: what the attribute is called, what it means and how a batch's column of it is read."""
-
-    name: str
-    type: Type
-    brief: str
-    example: Value
-    read: Read
-
+__all__ = ["ATTRIBUTES", "ENDPOINT_FIELDS", "TEMPLATES", "Attribute", "Template", "Type", "endpoint_attributes"]
 
 FLOW = (
     Attribute(
@@ -254,49 +238,25 @@ FLOW = (
         23,
         columns.nat_icmp_id,
     ),
-)
-
-ENDPOINT_FIELDS: tuple[tuple[str, Type, str, Value], ...] = (
-    ("k8s.namespace.name", "string", "Namespace of {of}.", "shop"),
-    ("k8s.pod.name", "string", "Pod of {of}.", "hello-pod-7d4b9c6f5-x2x7k"),
-    ("k8s.pod.uid", "string", "UID of the pod of {of}.", "275ecb36-5aa8-4c2a-9c47-d8bb681b9aff"),
-    ("k8s.node.name", "string", "Node that {of} is, or is on.", "node-1"),
-    ("k8s.service.name", "string", "Service whose address is that of {of}.", "hello-pod"),
-    ("k8s.service.uid", "string", "UID of the Service of {of}.", "5aa8275e-4c2a-9c47-cb36-81b9affd8bb6"),
-    ("k8s.owner.name", "string", "Top owner of the pod of {of}.", "hello-pod"),
-    ("k8s.owner.type", "string", "Kind of that owner: Deployment, StatefulSet, …", "Deployment"),
-    ("k8s.owner.derived", "bool", "True where only the pod-naming rule says who owns the pod of {of}.", True),
-    (
-        "k8s.object.kind",
+    Attribute(
+        "flow.reporter",
         "string",
-        "What {of} is: pod, service, node, endpoint, apiserver, link_local, ovn_internal or external.",
-        "pod",
+        "Where this node stands: source (the initiator is here), destination (what really answered is here), both or "
+        "transit.",
+        "source",
+        columns.reporter,
     ),
-    ("cloud.availability_zone", "string", "Zone of the node of {of}.", "eu-central-1a"),
+    Attribute(
+        "flow.primary",
+        "bool",
+        "True on exactly one node's record of a connection: a sum over nodes of these counts everything once.",
+        True,
+        columns.primary,
+    ),
 )
-"""Attributes that every endpoint can have: (name after the role, type, brief with ``{of}``, example).
-
-The field of :class:`natlens.identity.endpoint.Endpoint` has the same name with underscores.
-"""
-
-WHO = {
-    "source": "the initiator",
-    "destination": "what the initiator dialled",
-    "source.nat": "what the source became",
-    "destination.nat": "what the destination became",
-}
-
-
-def endpoint_attributes() -> list[Attribute]:
-    """Return one row for each role and endpoint field."""
-    return [
-        Attribute(
-            f"{role}.{name}", kind, brief.format(of=WHO[role]), example, columns.endpoint(role, name.replace(".", "_"))
-        )
-        for role in ROLES
-        for name, kind, brief, example in ENDPOINT_FIELDS
-    ]
-
 
 ATTRIBUTES: list[Attribute] = [*FLOW, *endpoint_attributes()]
 """Every attribute of the record, in the order in which it is documented."""
+
+TEMPLATES: list[Template] = endpoint_templates()
+"""Every attribute whose name ends in what the user chose."""

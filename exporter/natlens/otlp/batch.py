@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from natlens.flows.columns import gather
 from natlens.identity.ends import Ends
+from natlens.identity.standing import Standing
 
 __all__ = ["ROLES", "Batch"]
 
@@ -40,10 +41,15 @@ class Batch:
     """Unix time: the records' timestamp."""
     observed_ns: int
     """Unix time, set once: whatever is sent again must be identical to the byte."""
+    standing: Standing | None = None
+    """Where this node stands towards each connection; None where nobody asked."""
 
     def __post_init__(self) -> None:
         """Raise ``ValueError`` where the columns differ in length."""
-        wrong = [name for name in ROLES.values() if len(getattr(self, name).codes) != len(self)]
+        columns = {name: getattr(self, name).codes for name in ROLES.values()}
+        if self.standing is not None:
+            columns |= {f"standing.{name}": column for name, column in self.standing._asdict().items()}
+        wrong = [name for name, column in columns.items() if len(column) != len(self)]
         if wrong:
             raise ValueError(f"{', '.join(wrong)}: one entry for each of the {len(self)} connections is needed")
 
@@ -63,4 +69,5 @@ class Batch:
         for at in range(0, len(self), most):
             rows = order[at : at + most]
             roles = {role: getattr(self, role).take(rows) for role in ROLES.values()}
-            yield replace(self, connections=gather(self.connections, rows), **roles)
+            standing = self.standing and Standing(self.standing.reporter[rows], self.standing.primary[rows])
+            yield replace(self, connections=gather(self.connections, rows), standing=standing, **roles)

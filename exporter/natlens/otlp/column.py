@@ -9,9 +9,23 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LARGEST_KEY", "Choice", "Codes", "Column", "Digits", "Mask", "Numbers", "Value", "combine", "listed"]
+__all__ = [
+    "LARGEST_KEY",
+    "Choice",
+    "Codes",
+    "Column",
+    "Digits",
+    "Mask",
+    "Numbers",
+    "Pairs",
+    "Value",
+    "combine",
+    "listed",
+]
 
 Value = str | int | float | bool | tuple[str, ...]
+Pairs = tuple[tuple[str, str], ...]
+"""Attributes whose names come with them."""
 Codes = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +10,10 @@ import numpy.typing as npt
 from natlens.flows.connection import EndReason, Nat
 from natlens.flows.tuples import ICMP, ICMP6, SCTP, TCP, UDP
 from natlens.identity.ends import End, Ends
+from natlens.identity.standing import Reporter
 from natlens.kernel.structs import TranslationSource
 from natlens.otlp.batch import ROLES, Batch
-from natlens.otlp.column import Choice, Column, Digits, Mask, Numbers, Value
+from natlens.otlp.column import Choice, Column, Digits, Mask, Numbers, Pairs, Value
 
 __all__ = [
     "TRANSPORTS",
@@ -31,12 +32,16 @@ __all__ = [
     "nat_source",
     "number",
     "port",
+    "primary",
     "protocol",
+    "reporter",
+    "selected",
     "text",
     "zone",
 ]
 
 Read = Callable[[Batch], Column]
+Found = TypeVar("Found")
 
 TRANSPORTS = {TCP: "tcp", UDP: "udp", SCTP: "sctp", ICMP: "icmp", ICMP6: "icmpv6"}
 TCP_FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
@@ -50,6 +55,8 @@ HEXADECIMAL = np.frombuffer(b"0123456789abcdef", np.uint8)
 # bytes are the query's type (RFC 4620).
 ICMP_WITH_ID = (0, 8, 13, 14, 15, 16, 17, 18)
 ICMP6_WITH_ID = (128, 129)
+
+PRIMARY = (None, False, True)
 
 LARGEST = np.iinfo(np.int64).max
 
@@ -159,6 +166,20 @@ def duration(batch: Batch) -> Column:
     return Numbers((rows["end_ns"] - rows["start_ns"]) / 1e9, rows["end_reason"] != EndReason.ACTIVE_TIMEOUT)
 
 
+def reporter(batch: Batch) -> Column:
+    """Read where this node stands towards the connection."""
+    unknown = np.zeros(len(batch), np.uint8)
+    return _of_table(unknown if batch.standing is None else batch.standing.reporter, REPORTERS)
+
+
+def primary(batch: Batch) -> Column:
+    """Read whether this record is the one that counts; absent where nobody knows."""
+    if batch.standing is None:
+        return Choice(np.zeros(len(batch), np.intp), PRIMARY)
+    known = batch.standing.reporter != 0
+    return Choice(np.where(known, 1 + batch.standing.primary, 0), PRIMARY)
+
+
 def flow_id(batch: Batch) -> Column:
     """Read the 128-bit id as 32 hexadecimal digits, first word first."""
     octets = batch.connections["flow_id"].astype(">u8").view(np.uint8).reshape(-1, 16)
@@ -186,10 +207,24 @@ def endpoint(role: str, field: str) -> Read:
     return _of_ends(role, read)
 
 
-class _EachOf(Sequence[Value | None]):
+def selected(role: str, batch: Batch) -> Sequence[Pairs | None]:
+    """Return the labels and annotations of each end in ``role`` by attribute, as they were asked for.
+
+    An empty label is a label, as in OpenTelemetry's conventions of ``k8s.pod.label``.
+    """
+    each: Sequence[End | None] = getattr(batch, ROLES[role]).each
+    return _EachOf(each, lambda end: _pairs(role, end.endpoint.selected))
+
+
+def _pairs(role: str, found: Pairs) -> Pairs:
+    """Return names and values as UTF-8 can carry them, each name once."""
+    return tuple({f"{role}.{text(name)}": text(value) or "" for name, value in found if name}.items())
+
+
+class _EachOf(Sequence[Found | None]):
     """What ``read`` gives for each of some ends, when it is asked for: the encoder knows most of them already."""
 
-    def __init__(self, ends: Sequence[End | None], read: Callable[[End], Value | None]) -> None:
+    def __init__(self, ends: Sequence[End | None], read: Callable[[End], Found | None]) -> None:
         self._ends, self._read = ends, read
 
     def __len__(self) -> int:
@@ -218,6 +253,7 @@ def _table(names: Mapping[int, str]) -> list[str | None]:
 
 
 NAT_SOURCES = _table({source.value: source.name.lower() for source in TranslationSource if source})
+REPORTERS = _table({reporter.value: reporter.name.lower() for reporter in Reporter})
 
 
 def _of_table(numbers: npt.NDArray[Any], table: Sequence[Value | None]) -> Choice:

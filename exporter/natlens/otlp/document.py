@@ -16,7 +16,7 @@ from natlens.otlp.record import EVENT_NAME, SCHEMA_URL, SCOPE_NAME
 
 __all__ = ["markdown", "registry"]
 
-Row = attributes.Attribute | resource.ResourceAttribute
+Row = attributes.Attribute | attributes.Template | resource.ResourceAttribute
 
 HEAD = f"""\
 # Attributes
@@ -28,6 +28,8 @@ schema URL `{SCHEMA_URL}`, severity INFO. Its timestamp is the end of the interv
 
 `source` is the initiator and `destination` what it dialled, both before any translation; `source.nat` and
 `destination.nat` are what NAT made of them. An attribute that does not apply is absent, never 0 or "".
+
+`<key>` is a label or annotation that the options `labels` and `annotations` name. Its value may be "".
 
 ## Log record
 
@@ -43,11 +45,13 @@ The node that observed. `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` repla
 
 def markdown() -> str:
     """Return ``docs/attributes.md``."""
-    return HEAD + _table(attributes.ATTRIBUTES) + RESOURCE_HEAD + _table(resource.RESOURCE_ATTRIBUTES)
+    record = _table([*attributes.ATTRIBUTES, *attributes.TEMPLATES])
+    return HEAD + record + RESOURCE_HEAD + _table(resource.RESOURCE_ATTRIBUTES)
 
 
 def registry() -> str:
     """Return ``docs/registry/attributes.yaml``, in Weaver's semantic-convention format."""
+    record: list[Row] = [*attributes.ATTRIBUTES, *attributes.TEMPLATES]
     event = {
         "id": f"event.{EVENT_NAME}",
         "type": "event",
@@ -55,12 +59,11 @@ def registry() -> str:
         "stability": "development",
         "brief": "One connection in one interval; the last one has an end reason other than active_timeout.",
         "attributes": [
-            {"ref": row.name, "requirement_level": {"conditionally_required": "where it applies"}}
-            for row in attributes.ATTRIBUTES
+            {"ref": row.name, "requirement_level": {"conditionally_required": "where it applies"}} for row in record
         ],
     }
     groups = [
-        _group("registry.natlens.connection", "Attributes of a connection's record.", attributes.ATTRIBUTES),
+        _group("registry.natlens.connection", "Attributes of a connection's record.", record),
         _group("registry.natlens.observer", "Attributes of the node that observed.", resource.RESOURCE_ATTRIBUTES),
         event,
     ]
@@ -75,16 +78,25 @@ def _group(name: str, brief: str, rows: Sequence[Row]) -> dict[str, Any]:
 def _definition(row: Row) -> dict[str, Any]:
     return {
         "id": row.name,
-        "type": "boolean" if row.type == "bool" else row.type,
+        "type": _weaver_type(row),
         "stability": "development",
         "brief": row.brief,
         "examples": [list(row.example) if isinstance(row.example, tuple) else row.example],
     }
 
 
+def _weaver_type(row: Row) -> str:
+    plain = "boolean" if row.type == "bool" else row.type
+    return f"template[{plain}]" if isinstance(row, attributes.Template) else plain
+
+
 def _table(rows: Sequence[Row]) -> str:
-    lines = [f"| `{row.name}` | {row.type} | {row.brief} | `{_shown(row)}` |" for row in rows]
+    lines = [f"| `{_full_name(row)}` | {row.type} | {row.brief} | `{_shown(row)}` |" for row in rows]
     return "\n".join(["| attribute | type | meaning | example |", "|---|---|---|---|", *lines]) + "\n"
+
+
+def _full_name(row: Row) -> str:
+    return f"{row.name}.<key>" if isinstance(row, attributes.Template) else row.name
 
 
 def _shown(row: Row) -> str:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from natlens.otlp.arrange import Group
-from natlens.otlp.column import LARGEST_KEY, Choice, Codes, Value, combine
+from natlens.otlp.column import LARGEST_KEY, Choice, Codes, Pairs, Value, combine
 from natlens.otlp.record import key_value
 from natlens.otlp.strip import Lengths
 
@@ -59,7 +59,11 @@ class Fragments:
 
 
 def _encode(name: str, value: Value | None) -> bytes:
-    return b"" if value is None else LogRecord(attributes=[key_value(name, value)]).SerializeToString()
+    return b"" if value is None else _encoded([(name, value)])
+
+
+def _encoded(attributes: Sequence[tuple[str, Value]]) -> bytes:
+    return LogRecord(attributes=[key_value(*one) for one in attributes]).SerializeToString()
 
 
 def pieces(groups: Iterable[Group], fragments: Fragments) -> list[Piece]:
@@ -80,6 +84,7 @@ def _together(group: Group, fragments: Fragments) -> list[bytes]:
 
     def encode(places: list[int]) -> Iterable[bytes]:
         columns = [_column(attribute.name, choice, places, fragments) for attribute, choice in group.columns]
+        columns += [[_selected(each[at]) for at in places] for each in group.selected]
         return columns[0] if len(columns) == 1 else [b"".join(one) for one in zip(*columns, strict=True)]
 
     attribute, first = group.columns[0]
@@ -91,6 +96,11 @@ def _together(group: Group, fragments: Fragments) -> list[bytes]:
 def _column(name: str, choice: Choice, places: list[int], fragments: Fragments) -> list[bytes]:
     values = [choice.values[at] for at in places]
     return fragments.of(name, values, lambda missing: [_encode(name, values[at]) for at in missing])
+
+
+def _selected(pairs: Pairs | None) -> bytes:
+    """Encode labels and annotations; kept with their end and not by value: a text may be long, and any pod's own."""
+    return _encoded(pairs) if pairs else b""
 
 
 def _runs(groups: Iterable[Group]) -> Iterator[list[Group]]:

@@ -15,7 +15,7 @@ from natlens import __version__
 from natlens.otlp import body
 from natlens.otlp.arrange import arrange
 from natlens.otlp.batch import Batch
-from natlens.otlp.column import Value, listed
+from natlens.otlp.column import Value
 
 __all__ = ["EVENT_NAME", "SCHEMA_URL", "SCOPE", "SCOPE_NAME", "blank", "encode", "key_value", "records"]
 
@@ -35,12 +35,9 @@ def encode(batch: Batch, resource: Resource) -> ExportLogsServiceRequest:
     of_resource = request.resource_logs.add(resource=resource, schema_url=SCHEMA_URL)
     of_scope = of_resource.scope_logs.add(scope=SCOPE, schema_url=SCHEMA_URL)
     encoded = [blank(batch) for _ in range(len(batch))]
-    for record, line in zip(encoded, body.lines(batch), strict=True):
+    for record, line, attributes in zip(encoded, body.lines(batch), arrange(batch).rows(len(batch)), strict=True):
         record.body.string_value = line
-    for attribute, column in arrange(batch).columns():
-        for record, value in zip(encoded, listed(column), strict=True):
-            if value is not None:
-                record.attributes.append(key_value(attribute.name, value))
+        record.attributes.extend(key_value(name, value) for name, value in attributes)
     of_scope.log_records.extend(encoded)
     return request
 

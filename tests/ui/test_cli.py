@@ -1,6 +1,7 @@
 """The command line: help on a screen, one line for a mistake, files shown and followed."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ import pytest
 from tests.ui.requests import PLAIN, TRANSLATED, request
 
 import natlens
-from natlens.config import Options
+from natlens.config import Options, describe
 from natlens.errors import MissingCapability
 from natlens.otlp.jsonlines import to_line
 from natlens.ui import tail as tail_module
@@ -52,6 +53,16 @@ def test_help_fits_one_screen(command: list[str], capsys: pytest.CaptureFixture[
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"natlens {natlens.__version__}\n"
+
+
+def test_help_all_shows_what_help_leaves_out(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = []
+    for switch in ("--help", "--help-all"):
+        assert main(["run", switch]) == 0
+        shown.append(set(re.findall(r"^  (--[a-z-]+)", capsys.readouterr().out, re.MULTILINE)))
+    options = describe()
+    assert shown[1] >= {option.flag for option in options}
+    assert shown[1] - shown[0] == {option.flag for option in options if option.rare} != set()
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ class Option(NamedTuple):
     description: str
     unit: str
     secret: bool
+    rare: bool
 
     @property
     def flag(self) -> str:
@@ -69,9 +70,8 @@ def _option(field: inspect.Field, annotation: Any) -> Option:  # a type expressi
         kind = next(one for one in kind.types if not isinstance(one, inspect.NoneType))
     default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
     description = words.get("description", "")
-    return Option(
-        field.name, annotation, kind, nullable, default, description, extra.get("unit", ""), "secret" in extra
-    )
+    marks = ("secret" in extra, "rare" in extra)
+    return Option(field.name, annotation, kind, nullable, default, description, extra.get("unit", ""), *marks)
 
 
 def _choices(annotation: object) -> tuple[str, ...]:

@@ -14,6 +14,8 @@ SECONDS = Meta(extra={"unit": "s"})
 SECRET = Meta(extra={"secret": True})
 BYTES = Meta(extra={"unit": "bytes"})
 PATH = Meta(extra={"unit": "path"})
+RARE = Meta(extra={"rare": True})
+"""Not on the first screen of ``--help``."""
 NAME = Meta(min_length=1)
 
 
@@ -44,6 +46,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     tcp_idle_timeout: Annotated[
         float,
         SECONDS,
+        RARE,
         Meta(
             ge=1,
             le=864000,
@@ -54,6 +57,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     settle: Annotated[
         float,
         SECONDS,
+        RARE,
         Meta(
             ge=0,
             le=10,
@@ -74,6 +78,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = 131072
     window_translations: Annotated[
         int,
+        RARE,
         Meta(
             ge=1024,
             le=1 << 24,
@@ -83,6 +88,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = 65536
     max_connections: Annotated[
         int,
+        RARE,
         Meta(
             ge=1,
             le=100_000_000,
@@ -103,6 +109,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = msgspec.field(default_factory=list)
     attach: Annotated[
         Literal["auto", "tcx", "clsact"],
+        RARE,
         Meta(
             description="How programs are attached. auto takes tcx where the kernel has it (6.6 and later), else "
             "clsact filters."
@@ -114,6 +121,91 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Meta(
             description="File of Kubernetes objects that names addresses. Pod, Service, EndpointSlice and Node as "
             "YAML or JSON; read again when it changes."
+        ),
+    ] = None
+    kubernetes: Annotated[
+        Literal["auto", "on", "off"],
+        Meta(
+            description="Whether names come from the Kubernetes API. auto: where natlens runs in a pod, or kubeconfig "
+            "is given; on takes KUBECONFIG or ~/.kube/config too."
+        ),
+    ] = "auto"
+    kubeconfig: Annotated[
+        Annotated[str, NAME] | None,
+        PATH,
+        Meta(
+            description="File that says how to reach the Kubernetes API. Without it a pod's own ServiceAccount is "
+            "used. natlens needs the rights in charts/rules.yaml, which only read."
+        ),
+    ] = None
+    kube_context: Annotated[
+        Annotated[str, NAME] | None,
+        RARE,
+        Meta(description="Which context of that file. Without it its current-context."),
+    ] = None
+    pods: Annotated[
+        Literal["node", "node+lookup", "cluster", "off"],
+        Meta(
+            description="Which pods are watched. node: this node's; those of other nodes are known where a Service "
+            "has them. node+lookup asks for other addresses, at most once in 10 s; cluster watches all, which "
+            "costs the API server and memory; off watches none."
+        ),
+    ] = "node"
+    name_wait: Annotated[
+        float,
+        SECONDS,
+        Meta(
+            ge=0,
+            le=60,
+            description="How long a packet's record waits for its names. What the Kubernetes API tells later than "
+            "this after the packet may come too late for its record; with a shorter time an address that was given "
+            "to another pod meanwhile may be told wrong.",
+        ),
+    ] = 2.0
+    name_grace: Annotated[
+        float,
+        SECONDS,
+        RARE,
+        Meta(
+            ge=1,
+            le=86400,
+            description="How long names outlive what they name. For late packets of a pod that is gone; ends at "
+            "once where its address is another's.",
+        ),
+    ] = 60.0
+    labels: Annotated[
+        list[Annotated[str, NAME]],
+        Meta(
+            description="Labels of pods, Services and nodes that records carry. Each becomes an attribute such as "
+            "source.k8s.pod.label.KEY."
+        ),
+    ] = msgspec.field(default_factory=list)
+    annotations: Annotated[
+        list[Annotated[str, NAME]],
+        RARE,
+        Meta(description="Annotations that records carry. As labels; a value is cut at 1 KiB."),
+    ] = msgspec.field(default_factory=list)
+    cluster_cidrs: Annotated[
+        list[Annotated[str, NAME]],
+        Meta(
+            description="Networks of the cluster's pods beside the nodes' podCIDRs. Needed where pods have other "
+            "addresses (AWS VPC CNI, Calico pools), so that nodes agree whose record of a connection counts."
+        ),
+    ] = msgspec.field(default_factory=list)
+    cidr_labels: Annotated[
+        dict[Annotated[str, NAME], Annotated[str, NAME]],
+        RARE,
+        Meta(
+            description="Names for networks outside the cluster, as CIDR=LABEL. An address that no object has "
+            "gets the label as its k8s.object.kind; the longest prefix wins."
+        ),
+    ] = msgspec.field(default_factory=dict)
+    agents: Annotated[
+        Annotated[str, NAME] | None,
+        RARE,
+        Meta(
+            description="natlens' own headless Service, as NAMESPACE/NAME. It tells which nodes run an agent, "
+            "so that another node's record counts for those that do not; without it all nodes are taken to."
         ),
     ] = None
     cluster_name: Annotated[
@@ -163,6 +255,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     timeout: Annotated[
         Annotated[float, Meta(gt=0, le=3600)] | None,
         SECONDS,
+        RARE,
         Meta(
             description="Time that one export may take. Without it OTEL_EXPORTER_OTLP_LOGS_TIMEOUT and "
             "OTEL_EXPORTER_OTLP_TIMEOUT are asked, then it is 10 s."
@@ -170,6 +263,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = None
     requests_in_flight: Annotated[
         int,
+        RARE,
         Meta(
             ge=1,
             le=64,
@@ -189,6 +283,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     client_certificate_file: Annotated[
         Annotated[str, NAME] | None,
         PATH,
+        RARE,
         Meta(
             description="Certificate to show to the receiver, as PEM. Without it "
             "OTEL_EXPORTER_OTLP_LOGS_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE are asked."
@@ -197,6 +292,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     client_key_file: Annotated[
         Annotated[str, NAME] | None,
         PATH,
+        RARE,
         Meta(
             description="Key of that certificate, as PEM without a password. Without it "
             "OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY and OTEL_EXPORTER_OTLP_CLIENT_KEY are asked."

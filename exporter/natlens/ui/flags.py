@@ -5,7 +5,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 from msgspec import inspect
@@ -40,27 +40,41 @@ def _line(message: str) -> str:
 
 
 def add_flags(parser: argparse.ArgumentParser, model: type[msgspec.Struct] = Options) -> None:
-    """Add one flag for each option, besides ``--config`` and ``--print-config``."""
+    """Add one flag for each option, besides ``--config`` and ``--print-config``.
+
+    ``--help`` shows the usual ones, ``--help-all`` all.
+    """
     group = parser.add_argument_group("options (also as NATLENS_* variables and in the file)")
     group.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help="YAML file of options")
     group.add_argument("--print-config", action="store_true", help="print the effective options and where each is from")
+    rare = {}
     for option in describe(model):
+        settings: dict[str, Any] = {"dest": option.name, "default": argparse.SUPPRESS, "help": _summary(option)}
         if isinstance(option.kind, inspect.BoolType):
-            group.add_argument(
-                option.flag,
-                dest=option.name,
-                action=argparse.BooleanOptionalAction,
-                default=argparse.SUPPRESS,
-                help=_summary(option),
-            )
+            settings["action"] = argparse.BooleanOptionalAction
         else:
-            group.add_argument(
-                option.flag,
-                dest=option.name,
-                metavar=_metavar(option),
-                default=argparse.SUPPRESS,
-                help=_summary(option),
-            )
+            settings["metavar"] = _metavar(option)
+        added = group.add_argument(option.flag, **settings)
+        if option.rare:
+            rare[added] = added.help
+            added.help = argparse.SUPPRESS
+    if rare:
+        text = f"show {len(rare)} more options, for special cases"
+        parser.add_argument("--help-all", action=_HelpAll, rare=rare, help=text)
+
+
+class _HelpAll(argparse.Action):
+    """Shows what ``--help`` leaves out, too."""
+
+    def __init__(self, *, rare: dict[argparse.Action, str | None], **settings: Any) -> None:
+        super().__init__(nargs=0, default=argparse.SUPPRESS, **{**settings, "dest": argparse.SUPPRESS})
+        self._rare = rare
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        for action, text in self._rare.items():
+            action.help = text
+        parser.print_help()
+        parser.exit()
 
 
 def _metavar(option: Option) -> str:

@@ -6,10 +6,10 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,9 @@ from natlens.flows.oneway import unexplained
 from natlens.flows.report import Limits
 from natlens.health import Health
 from natlens.identity.endpoint import Identity
-from natlens.identity.naming import Anonymous, name_ends
+from natlens.identity.naming import Anonymous, FourEnds, name_ends
+from natlens.identity.standing import Standing
+from natlens.identity.waiting import Interval, Waiting
 from natlens.kernel import conntrack
 from natlens.kernel.capture import Capture
 from natlens.kernel.memory import give_back, keep_large_arrays_apart
@@ -47,6 +49,18 @@ class Names(Identity, Protocol):
 
     def refresh(self) -> bool:
         """Read anew what changed."""
+        ...
+
+    def standing(self, connections: npt.NDArray[np.void], ends: FourEnds) -> Standing | None:
+        """Return where this node stands towards connections with these ends; None if it is not known to be a node."""
+        ...
+
+    def observer(self) -> Mapping[str, str]:
+        """Return what is known of the node: fields of :class:`~natlens.otlp.resource.Observer`."""
+        ...
+
+    def close(self) -> None:
+        """Stop asking."""
         ...
 
 
@@ -95,8 +109,9 @@ class Pipeline:
         self._limits = limits(options)
         self._carry = Carry()
         self._known = np.zeros(0, TRANSLATIONS)
-        observer = Observer.here(node_name=options.node_name, cluster_name=options.cluster_name)
-        self._encoder = Encoder(resource(observer))
+        self._waiting = Waiting()
+        self._told: Mapping[str, str] = {}
+        self._encoder = self._encoder_of({})
         self._waker, self._awake = socket.socketpair()
         self._waker.setblocking(False)
 
@@ -124,16 +139,24 @@ class Pipeline:
             waiting.register(self._awake, selectors.EVENT_READ)
             waiting.register(self._capture.bell, selectors.EVENT_READ)
             while True:
-                ready = {key.fileobj for key, _ in waiting.select(max(due - time.monotonic(), 0))}
+                ready = {key.fileobj for key, _ in waiting.select(self._pause(due))}
                 if self._awake in ready:
                     break
                 if self._capture.bell in ready:
                     self._capture.refresh()
+                while interval := self._waiting.take(time.monotonic_ns()):
+                    self._send(interval)
                 if time.monotonic() >= due:
                     self.report()
                     give_back()
                     due = max(due + self._options.interval, time.monotonic())
         self._finish()
+
+    def _pause(self, due: float) -> float:
+        """Return how long there is nothing to do (s)."""
+        next_ns = self._waiting.next_ns
+        first = due if next_ns is None else min(due, next_ns / SECOND)
+        return max(first - time.monotonic(), 0)
 
     def report(self, *, flush: bool = False) -> None:
         """Close the window and hand its records to the outlets; ``flush`` ends every connection."""
@@ -143,21 +166,35 @@ class Pipeline:
         self._carry = joined.carry
         self._health.add("octets_ambiguous", joined.ambiguous_octets)
         self._health.set("connections_live", len(joined.carry.live))
+        interval = Interval(joined.connections, joined.end_ns)
+        if not flush:
+            interval = self._waiting.put(interval, self._names.wait_ns, time.monotonic_ns())
+        while flush and (late := self._waiting.take()):
+            self._send(late)
+        self._send(interval)
+
+    def _send(self, interval: Interval) -> None:
+        """Name the connections, encode them, hand them to the outlets."""
         self._names.refresh()
-        source, destination, source_nat, destination_nat = name_ends(joined.connections, self._names)
+        if (told := self._names.observer()) != self._told:
+            self._told, self._encoder = told, self._encoder_of(told)
+        ends = name_ends(interval.connections, self._names)
         batch = Batch(
-            connections=joined.connections,
-            source=source,
-            destination=destination,
-            source_nat=source_nat,
-            destination_nat=destination_nat,
+            interval.connections,
+            *ends,
             interface_names=self._capture.names,
-            interval_end_ns=joined.end_ns,
+            interval_end_ns=interval.end_ns,
             observed_ns=time.time_ns(),
+            standing=self._names.standing(interval.connections, ends),
         )
         for request in self._encoder.requests(batch):
             for outlet in self._outlets:
                 outlet.send(request)
+
+    def _encoder_of(self, told: Mapping[str, str]) -> Encoder:
+        options = self._options
+        known: dict[str, Any] = {"node_name": options.node_name, "cluster_name": options.cluster_name, **told}
+        return Encoder(resource(Observer.here(**known)))
 
     def _window(self) -> Window:
         window = take(self._capture, self._carry, self._health)

@@ -1,6 +1,6 @@
 """Naming the ends of connections: the same answers as one question an end, with far fewer questions."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -26,20 +26,29 @@ SIDES = (
 
 
 class Told:
-    """Names every address; ports below ``below`` of addresses that end in an even digit are told apart."""
+    """Names every address; ports below ``below`` of addresses that end in an even digit are told apart.
 
-    def __init__(self, below: int = 0) -> None:
-        self.below = below
-        self.asked: list[tuple[str, int, int]] = []
+    An address that ends in 1, 2 or 3 is another one from each of the times ``changes`` on.
+    """
 
-    def endpoint(self, address: str, port: int, transport: int, at_ns: int) -> Endpoint:  # noqa: ARG002  # Identity
-        self.asked.append((address, port, transport))
+    wait_ns = 0
+
+    def __init__(self, below: int = 0, changes: Sequence[int] = ()) -> None:
+        self.below, self.changes = below, sorted(changes)
+        self.asked: list[tuple[str, int, int, int]] = []
+
+    def endpoint(self, address: str, port: int, transport: int, at_ns: int) -> Endpoint:
+        past = sum(change <= at_ns for change in self.changes) if address[-1] in "123" else 0
+        self.asked.append((address, port, transport, past))
         apart = (port, transport) in self.ports(address)
-        return Endpoint(k8s_pod_name=f"{address} {port}/{transport}" if apart else address)
+        return Endpoint(k8s_pod_name=f"{address} {port}/{transport}" if apart else address, k8s_node_name=str(past))
 
     def ports(self, address: str) -> Collection[tuple[int, int]]:
         even = address[-1] in "02468ace"
         return {(port, transport) for port in range(1, self.below) for transport in (6, 17)} if even else ()
+
+    def borders(self, address: str, begin_ns: int, end_ns: int) -> Sequence[int]:
+        return [one for one in self.changes if begin_ns < one <= end_ns] if address[-1] in "123" else ()
 
 
 def alike(ends: Ends, connections: npt.NDArray[np.void], side: tuple[str, str, str, int], told: Told) -> None:
@@ -49,13 +58,19 @@ def alike(ends: Ends, connections: npt.NDArray[np.void], side: tuple[str, str, s
             assert ends.codes[at] == -1
             continue
         text = address_text(bytes(row[of][address]), int(row[of]["family"]))
-        wanted = told.endpoint(text, int(row[of][port]), int(row[of]["proto"]), 0)
+        wanted = told.endpoint(text, int(row[of][port]), int(row[of]["proto"]), int(row["end_ns"]))
         assert ends.each[ends.codes[at]] == (text, wanted)
 
 
-@given(batches(max_size=12), st.lists(st.integers(0, 3), min_size=12, max_size=12), st.sampled_from([0, 4, 9]))
-def test_every_end_is_what_it_would_be_asked_alone(batch: Batch, small: list[int], below: int) -> None:
+SMALL = st.lists(st.integers(0, 3), min_size=12, max_size=12)
+
+
+@given(batches(max_size=12), SMALL, st.sampled_from([0, 4, 9]), SMALL, st.lists(st.integers(-1, 5), max_size=3))
+def test_every_end_is_what_it_would_be_asked_alone(
+    batch: Batch, small: list[int], below: int, times: list[int], changes: list[int]
+) -> None:
     connections = batch.connections
+    connections["end_ns"] = np.resize(times, len(connections))
     for of in ("original", "translated"):  # few addresses and ports, so that some are the same
         connections[of]["family"] = 6
         for field, bits in (("src", 1), ("dst", 3), ("sport", 7), ("dport", 15)):
@@ -65,10 +80,10 @@ def test_every_end_is_what_it_would_be_asked_alone(batch: Batch, small: list[int
                 connections[of][field][:, 15] = values
             else:
                 connections[of][field] = values
-    told = Told(below)
+    told = Told(below, changes)
     for ends, side in zip(name_ends(connections, told), SIDES, strict=True):
         assert ends.each[-1] is None
-        alike(ends, connections, side, Told(below))
+        alike(ends, connections, side, Told(below, changes))
     assert len(told.asked) == len(set(told.asked))
 
 
@@ -78,7 +93,7 @@ def test_an_address_is_asked_for_once_whatever_its_ports() -> None:
     connections["original"]["sport"] = np.arange(1000)
     told = Told(below=3)
     source, *_ = name_ends(connections, told)
-    assert [port for _, port, _ in told.asked] == [0]
+    assert [port for _, port, *_ in told.asked] == [0]
     assert set(source.codes.tolist()) == {0}
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from natlens.errors import IdentityError
 from natlens.identity.documents import documents
-from natlens.identity.objects import EndpointSlice, KubernetesObject, Node, Pod, Service, canonical, decode_address
+from natlens.identity.objects import EndpointSlice, KubernetesObject, Node, Pod, Service, canonical, decode_special
 
 __all__ = ["read_manifest"]
 
@@ -69,7 +69,7 @@ def _object(item: Mapping, place: str) -> KubernetesObject | None:
     if model is None or item.get("apiVersion", api_version) != api_version:
         return None  # a Service of serving.knative.dev is another thing
     try:
-        found = msgspec.convert(item, model, dec_hook=decode_address)
+        found = msgspec.convert(item, model, dec_hook=decode_special)
     except (msgspec.ValidationError, RecursionError) as error:
         raise IdentityError(f"{place}: {kind} {_name(item)}: {_problem(error)}; correct the field") from error
     if isinstance(found, EndpointSlice):

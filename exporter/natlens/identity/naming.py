@@ -1,6 +1,6 @@
 """Name the ends of connections: each different address, or address and port, is asked for once a window."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -12,11 +12,13 @@ from natlens.flows.tuples import address_text, words
 from natlens.identity.endpoint import UNKNOWN, Endpoint, Identity
 from natlens.identity.ends import End, Ends
 
-__all__ = ["Anonymous", "name_ends"]
+__all__ = ["Anonymous", "FourEnds", "name_ends"]
 
 Rows = npt.NDArray[np.void]
 Array = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.intp]
+FourEnds = tuple[Ends, Ends, Ends, Ends]
+"""Of source, destination, source after translation, destination after translation."""
 Some = TypeVar("Some", int, Array)
 
 
@@ -31,9 +33,28 @@ class Anonymous:
         """Return none: no port changes the answer."""
         return ()
 
+    def borders(self, address: str, begin_ns: int, end_ns: int) -> Sequence[int]:  # noqa: ARG002
+        """Return none: nothing ever changes."""
+        return ()
+
+    @property
+    def wait_ns(self) -> int:
+        """Nothing is to be waited for."""
+        return 0
+
     def refresh(self) -> bool:
         """Return False: nothing ever changes."""
         return False
+
+    def standing(self, connections: Rows, ends: "FourEnds") -> None:
+        """Return None: nobody says that this is a node."""
+
+    def observer(self) -> dict[str, str]:
+        """Return nothing."""
+        return {}
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 class _Asked(NamedTuple):
@@ -45,7 +66,7 @@ class _Asked(NamedTuple):
     transport: Array
 
 
-def name_ends(connections: Rows, identity: Identity) -> tuple[Ends, Ends, Ends, Ends]:
+def name_ends(connections: Rows, identity: Identity) -> FourEnds:
     """Return what the source, the destination, and each after translation, was.
 
     ``connections`` has dtype CONNECTION. An end that was not translated has no entry in the third and fourth.
@@ -80,22 +101,57 @@ def _asked(tuples: Rows, side: str, at: Array) -> _Asked:
 def _resolve(asked: _Asked, identity: Identity, end_ns: Array) -> tuple[Codes, list[End]]:
     """Return codes, and the ends that they stand for.
 
-    An address has one code with any port, and one more with each port that is told apart and was seen.
+    An address has one code with any port at any time, and one more with each port that is told apart and was seen,
+    and for each time since which it may have been something else.
     """
     first, codes = distinct(asked.packed)
     addresses = [_text(row) for row in asked.packed[first].tolist()]
+    times = end_ns[asked.at]
+    place = _told_apart(asked, codes, [identity.ports(address) for address in addresses])
+    since = _since(times, codes, addresses, identity)
+    apart = np.flatnonzero((place != 0) | (since != 0))
     ports = np.zeros(len(first), np.int64)
-    told = [_place(code, *port) for code, address in enumerate(addresses) for port in identity.ports(address)]
-    if told:
-        place = _place(codes, asked.port, asked.transport)
-        apart = np.flatnonzero(one_of(place, np.sort(told)))
-        _, seen_first, which = np.unique(place[apart], return_index=True, return_inverse=True)
-        addresses += [addresses[code] for code in codes[apart[seen_first]].tolist()]
-        first, ports = np.r_[first, apart[seen_first]], np.r_[ports, asked.port[apart[seen_first]]]
-        codes[apart] = len(first) - len(seen_first) + which
-    times = end_ns[asked.at[first]]
-    questions = zip(addresses, ports.tolist(), asked.transport[first].tolist(), times.tolist(), strict=True)
-    return codes, [End(question[0], identity.endpoint(*question)) for question in questions]
+    if len(apart):
+        addresses_of = codes[apart]
+        seen_first, which = distinct(np.column_stack([addresses_of, place[apart], since[apart]]).astype(np.uint64))
+        rows = apart[seen_first]
+        addresses += [addresses[code] for code in addresses_of[seen_first].tolist()]
+        ports = np.r_[ports, np.where(place[rows] != 0, asked.port[rows], 0)]
+        codes[apart] = len(first) + which
+        first = np.r_[first, rows]
+    used = np.flatnonzero(np.bincount(codes, minlength=len(first)))
+    questions = zip(
+        ports[used].tolist(), asked.transport[first[used]].tolist(), times[first[used]].tolist(), strict=True
+    )
+    each = [
+        End(address, identity.endpoint(address, *question))
+        for address, question in zip(map(addresses.__getitem__, used.tolist()), questions, strict=True)
+    ]
+    return np.searchsorted(used, codes), each
+
+
+def _told_apart(asked: _Asked, codes: Codes, ports: Sequence[Collection[tuple[int, int]]]) -> Array:
+    """Return each end's address, port and transport as one number where they are told apart, else 0."""
+    told = [_place(code, *port) for code, of_address in enumerate(ports, 1) for port in of_address]
+    place = _place(codes + 1, asked.port, asked.transport)
+    return place * one_of(place, np.sort(told)) if told else np.zeros_like(place)
+
+
+def _since(times: Array, codes: Codes, addresses: Sequence[str], identity: Identity) -> Array:
+    """Return for each end of a changing address the last change up to its own time (-1: before them all), else 0."""
+    since = np.zeros(len(times), np.int64)
+    if not len(times):
+        return since
+    span = int(times.min()) - 1, int(times.max())
+    changing = [(code, found) for code, one in enumerate(addresses) if (found := identity.borders(one, *span))]
+    if changing:
+        order = np.argsort(codes, kind="stable")
+        begin = np.searchsorted(codes[order], [code for code, _ in changing])
+        end = np.searchsorted(codes[order], [code for code, _ in changing], "right")
+        for (_, found), here, there in zip(changing, begin.tolist(), end.tolist(), strict=True):
+            rows = order[here:there]
+            since[rows] = np.r_[-1, found][np.searchsorted(found, times[rows], "right")]
+    return since
 
 
 def _place(code: Some, port: Some, transport: Some) -> Some:

@@ -5,29 +5,44 @@ Everything else in an object is ignored.
 """
 
 import ipaddress
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
 __all__ = [
     "Address",
+    "Condition",
     "Container",
     "ContainerPort",
+    "ContainerState",
+    "ContainerStatus",
+    "EndpointConditions",
     "EndpointSlice",
+    "Finished",
     "KubernetesObject",
     "Metadata",
+    "Moment",
     "Node",
+    "NodeAddress",
+    "NodeSpec",
+    "NodeStatus",
+    "OwnerReference",
     "Pod",
+    "PodSpec",
+    "PodStatus",
+    "Running",
     "Service",
     "ServiceAddress",
     "SliceEndpoint",
     "canonical",
-    "decode_address",
+    "decode_special",
 ]
 
 Name = Annotated[str, Meta(min_length=1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Protocol = Literal["TCP", "UDP", "SCTP"]
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Address(str):
@@ -42,6 +57,12 @@ class ServiceAddress(str):
     __slots__ = ()
 
 
+class Moment(int):
+    """A time of the API (RFC 3339, whole seconds as a rule), in ns of Unix time."""
+
+    __slots__ = ()
+
+
 def canonical(text: str) -> str | None:
     """Return the canonical text of an IP address, None if it is not one."""
     try:
@@ -51,8 +72,10 @@ def canonical(text: str) -> str | None:
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
-def decode_address(kind: type, value: Any) -> Any:  # msgspec's dec_hook
-    """Decode the two address types; to be given to msgspec as ``dec_hook``."""
+def decode_special(kind: type, value: Any) -> Any:  # msgspec's dec_hook
+    """Decode the two address types and times; to be given to msgspec as ``dec_hook``."""
+    if kind is Moment:
+        return _moment(value)
     if not isinstance(value, str):
         raise TypeError("Expected an IP address in quotes")
     if kind is ServiceAddress and value in {"", "None"}:
@@ -61,6 +84,16 @@ def decode_address(kind: type, value: Any) -> Any:  # msgspec's dec_hook
     if address is None:
         raise ValueError(f"{value[:60]!r} is not an IP address")
     return kind(address)
+
+
+def _moment(value: object) -> Moment:
+    """Return a time from its text, or from what YAML makes of one without quotes."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    if not isinstance(value, datetime):
+        raise TypeError("Expected a time such as 2026-11-25T14:00:00Z")
+    since = (value if value.tzinfo else value.replace(tzinfo=UTC)) - EPOCH
+    return Moment(((since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds) * 1000)
 
 
 class OwnerReference(Struct):
@@ -78,7 +111,13 @@ class Metadata(Struct, rename="camel"):
     namespace: str | None = None
     uid: str | None = None
     labels: dict[str, str | None] | None = None
+    annotations: dict[str, str | None] | None = None
     owner_references: list[OwnerReference] | None = None
+    creation_timestamp: Moment | None = None
+    deletion_timestamp: Moment | None = None
+    """When it will be gone: the request for its deletion and the grace period."""
+    deletion_grace_period_seconds: int | None = None
+    resource_version: str | None = None
 
 
 class ContainerPort(Struct, rename="camel"):
@@ -112,10 +151,48 @@ class Ip(Struct):
     ip: Address
 
 
+class Running(Struct, rename="camel"):
+    """A container that runs."""
+
+    started_at: Moment | None = None
+
+
+class Finished(Struct, rename="camel"):
+    """A container that ran."""
+
+    started_at: Moment | None = None
+    finished_at: Moment | None = None
+
+
+class ContainerState(Struct):
+    """At most one of these; none while it waits."""
+
+    running: Running | None = None
+    terminated: Finished | None = None
+
+
+class ContainerStatus(Struct):
+    """How a container stands."""
+
+    state: ContainerState | None = None
+
+
+class Condition(Struct, rename="camel"):
+    """One condition of a pod."""
+
+    type: str | None = None
+    status: str | None = None
+    last_transition_time: Moment | None = None
+
+
 class PodStatus(Struct, rename="camel"):
     """A pod's addresses and whether it still has them."""
 
     phase: str | None = None
+    start_time: Moment | None = None
+    """When the kubelet took it up: before it had an address."""
+    conditions: list[Condition] | None = None
+    container_statuses: list[ContainerStatus] | None = None
     pod_ip: ServiceAddress | None = field(default=None, name="podIP")
     pod_ips: list[Ip] | None = field(default=None, name="podIPs")
     host_ip: ServiceAddress | None = field(default=None, name="hostIP")
@@ -182,10 +259,19 @@ class TargetReference(Struct):
     uid: str | None = None
 
 
+class EndpointConditions(Struct):
+    """Whether a backend is sent to; absent means yes to the first two."""
+
+    ready: bool | None = None
+    serving: bool | None = None
+    terminating: bool | None = None
+
+
 class SliceEndpoint(Struct, rename="camel"):
     """Addresses of one backend."""
 
     addresses: list[str]
+    conditions: EndpointConditions | None = None
     target_ref: TargetReference | None = None
     node_name: str | None = None
     zone: str | None = None
@@ -213,6 +299,13 @@ class NodeAddress(Struct):
     address: str
 
 
+class NodeSpec(Struct, rename="camel"):
+    """What a node gives to its pods."""
+
+    pod_cidr: str | None = field(default=None, name="podCIDR")
+    pod_cidrs: list[str] | None = field(default=None, name="podCIDRs")
+
+
 class NodeStatus(Struct):
     """A node's addresses."""
 
@@ -223,6 +316,7 @@ class Node(Struct):
     """A node."""
 
     metadata: Metadata
+    spec: NodeSpec = field(default_factory=NodeSpec)
     status: NodeStatus = field(default_factory=NodeStatus)
 
 

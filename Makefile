@@ -6,7 +6,8 @@ BPF_SOURCES := $(wildcard bpf/*.c bpf/*.h)
 BPF_FLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Werror -Wno-pointer-bool-conversion \
 	-I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
 C_FILES := $(BPF_SOURCES) $(wildcard tests/*/*.c)
-GENERATED := exporter/natlens/kernel/structs.py docs/attributes.md docs/registry/attributes.yaml docs/configuration.md
+GENERATED := exporter/natlens/kernel/structs.py docs/attributes.md docs/registry/attributes.yaml docs/configuration.md \
+	exporter/natlens/identity/api/schema_pb2.py exporter/natlens/identity/api/schema_pb2.pyi
 PACKAGES := clang clang-format llvm libbpf-dev libbpf1 bpftool make gcc libc6-dev \
 	iproute2 nftables iptables conntrack ethtool python3-venv
 TOOLS := clang clang-format llvm-strip bpftool ip nft iptables-nft conntrack ethtool
@@ -29,6 +30,9 @@ demo: setup ## real traffic through real NAT on a throwaway node: a table, OTLP 
 test: setup ## everything that proves natlens on this machine
 	$(PYTHON) -m pytest
 
+test-cluster: setup ## real control plane and kube-proxy, built from source: rights, Services, NAT in both of its modes
+	$(PYTHON) -m pytest tests/cluster
+
 bench: setup ## one JSON line a figure
 	@$(PYTHON) -m tests.bench
 
@@ -45,6 +49,7 @@ docs: setup $(OBJECT) ## generated files: made anew; with CHECK=1 fail where one
 	$(PYTHON) -m natlens.otlp.document > .cache/attributes.md && mv .cache/attributes.md docs/attributes.md
 	$(PYTHON) -m natlens.otlp.document registry > .cache/attributes.yaml && mv .cache/attributes.yaml docs/registry/attributes.yaml
 	$(PYTHON) -m natlens.ui.document > .cache/configuration.md && mv .cache/configuration.md docs/configuration.md
+	$(PYTHON) -m tests.identity.api.generate_schema
 	$(if $(CHECK),git diff --exit-code -- $(GENERATED))
 
 lock: setup ## choose versions anew

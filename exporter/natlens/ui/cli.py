@@ -58,7 +58,7 @@ def _dispatch(arguments: list[str], debug: Debug) -> int:
     parsed, extra = parser.parse_known_args(arguments)
     if parsed.command is None:
         refuse_unknown(parser, extra)
-        raise ConfigError("no command given; choose run, observe, demo or doctor (natlens --help tells more)")
+        raise ConfigError("no command given; choose run, observe, resolve, demo or doctor (natlens --help tells more)")
     if parsed.command not in commands:
         return _program(parsed.command, extra)
     refuse_unknown(commands[parsed.command], extra)
@@ -80,6 +80,7 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
     observe = commands.add_parser("observe", help="show records: live, or from a file", usage=USAGE)
     commands.add_parser("demo", help="show natlens at work on a throwaway node", add_help=False)
     commands.add_parser("doctor", help="tell what this machine can do", add_help=False)
+    commands.add_parser("resolve", help="tell what an address is, or was, and why", add_help=False)
     _add_observe_flags(observe)
     for command in (run, observe):
         add_flags(command)

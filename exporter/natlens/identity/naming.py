@@ -138,7 +138,7 @@ def _told_apart(asked: _Asked, codes: Codes, ports: Sequence[Collection[tuple[in
 
 
 def _since(times: Array, codes: Codes, addresses: Sequence[str], identity: Identity) -> Array:
-    """Return for each end of a changing address the last change up to its own time (-1: before them all), else 0."""
+    """Return for each end of a changing address 1 + how many changes were before it or with it, else 0."""
     since = np.zeros(len(times), np.int64)
     if not len(times):
         return since
@@ -150,7 +150,7 @@ def _since(times: Array, codes: Codes, addresses: Sequence[str], identity: Ident
         end = np.searchsorted(codes[order], [code for code, _ in changing], "right")
         for (_, found), here, there in zip(changing, begin.tolist(), end.tolist(), strict=True):
             rows = order[here:there]
-            since[rows] = np.r_[-1, found][np.searchsorted(found, times[rows], "right")]
+            since[rows] = 1 + np.searchsorted(found, times[rows], "right")
     return since
 
 

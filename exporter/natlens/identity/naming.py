@@ -108,12 +108,12 @@ def _resolve(asked: _Asked, identity: Identity, end_ns: Array) -> tuple[Codes, l
     addresses = [_text(row) for row in asked.packed[first].tolist()]
     times = end_ns[asked.at]
     place = _told_apart(asked, codes, [identity.ports(address) for address in addresses])
-    since = _since(times, codes, addresses, identity)
-    apart = np.flatnonzero((place != 0) | (since != 0))
+    turn = _turns(times, codes, addresses, identity)
+    apart = np.flatnonzero((place != 0) | (turn != 0))
     ports = np.zeros(len(first), np.int64)
     if len(apart):
         addresses_of = codes[apart]
-        seen_first, which = distinct(np.column_stack([addresses_of, place[apart], since[apart]]).astype(np.uint64))
+        seen_first, which = distinct(np.column_stack([addresses_of, place[apart], turn[apart]]).astype(np.uint64))
         rows = apart[seen_first]
         addresses += [addresses[code] for code in addresses_of[seen_first].tolist()]
         ports = np.r_[ports, np.where(place[rows] != 0, asked.port[rows], 0)]
@@ -137,11 +137,11 @@ def _told_apart(asked: _Asked, codes: Codes, ports: Sequence[Collection[tuple[in
     return place * one_of(place, np.sort(told)) if told else np.zeros_like(place)
 
 
-def _since(times: Array, codes: Codes, addresses: Sequence[str], identity: Identity) -> Array:
+def _turns(times: Array, codes: Codes, addresses: Sequence[str], identity: Identity) -> Array:
     """Return for each end of a changing address 1 + how many changes were before it or with it, else 0."""
-    since = np.zeros(len(times), np.int64)
+    turn = np.zeros(len(times), np.int64)
     if not len(times):
-        return since
+        return turn
     span = int(times.min()) - 1, int(times.max())
     changing = [(code, found) for code, one in enumerate(addresses) if (found := identity.borders(one, *span))]
     if changing:
@@ -150,8 +150,8 @@ def _since(times: Array, codes: Codes, addresses: Sequence[str], identity: Ident
         end = np.searchsorted(codes[order], [code for code, _ in changing], "right")
         for (_, found), here, there in zip(changing, begin.tolist(), end.tolist(), strict=True):
             rows = order[here:there]
-            since[rows] = 1 + np.searchsorted(found, times[rows], "right")
-    return since
+            turn[rows] = 1 + np.searchsorted(found, times[rows], "right")
+    return turn
 
 
 def _place(code: Some, port: Some, transport: Some) -> Some:

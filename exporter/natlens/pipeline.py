@@ -24,6 +24,7 @@ from natlens.flows.report import Limits
 from natlens.health import Health
 from natlens.identity.endpoint import Identity
 from natlens.identity.naming import Anonymous, FourEnds, name_ends
+from natlens.identity.settings import uses_kubernetes
 from natlens.identity.standing import Standing
 from natlens.identity.waiting import Interval, Waiting
 from natlens.kernel import conntrack
@@ -229,12 +230,20 @@ def _open_outlets(options: Options, health: Health, shown: Outlet | None, stack:
     return outlets
 
 
-def _open_names(options: Options, health: Health) -> Names:
-    if options.identity_file is None:
-        return Anonymous()
-    from natlens.identity.static import StaticFile  # YAML
+def _open_names(options: Options, health: Health, stack: ExitStack) -> Names:
+    """Open where names come from; an unusable one is an error before anything is attached."""
+    names: Names = Anonymous()
+    if uses_kubernetes(options, os.environ):
+        from natlens.identity.cluster import Cluster  # urllib3, OpenSSL
 
-    return StaticFile(options.identity_file, health)
+        names = cluster = Cluster.open(options, health)
+        cluster.start()
+    elif options.identity_file:
+        from natlens.identity.static import StaticFile  # YAML
+
+        names = StaticFile(options.identity_file, health)
+    stack.callback(names.close)
+    return names
 
 
 def _tell_losses() -> None:
@@ -251,7 +260,7 @@ def run(options: Options, health: Health, shown: Outlet | None = None) -> int:
     leave_openssl_out()
     keep_large_arrays_apart()
     with ExitStack() as stack:
-        names = _open_names(options, health)
+        names = _open_names(options, health, stack)
         outlets = _open_outlets(options, health, shown, stack)
         capture = Capture(options, health)
         stack.callback(capture.close)

@@ -15,6 +15,7 @@ from natlens.delivery.outlet import Outlet
 from natlens.delivery.settings import read_settings
 from natlens.health import Health
 from natlens.kernel.capture import Capture
+from natlens.identity.naming import Anonymous
 from natlens.otlp.request import Request
 from natlens.pipeline import Pipeline
 from tests.bench.figure import say, tell
@@ -47,9 +48,8 @@ class _Compressing:
         pass
 
 
-class _Names(Cluster):
-    def refresh(self) -> bool:
-        return False
+class _Names(Cluster, Anonymous):
+    """The cluster's names, and nothing else is known."""
 
 
 class _Rounds:

@@ -6,6 +6,7 @@ from natlens.health import Health
 from natlens.identity.endpoint import UNKNOWN, Endpoint
 from natlens.identity.index import Index
 from natlens.identity.manifest import read_manifest
+from natlens.identity.objects import EndpointSlice, KubernetesObject, Node, Pod, Service
 
 TRANSPORTS = {"tcp": 6, "udp": 17, "sctp": 132}
 
@@ -33,12 +34,21 @@ status: {loadBalancer: {ingress: [{ip: 203.0.113.8}, {hostname: lb.example}]}}
 """
 
 
+def filled(objects: list[KubernetesObject], health: Health | None = None, index: Index | None = None) -> Index:
+    """Return an index without history that has these objects and no others."""
+    index = index or Index(health or Health())
+    kinds: list[type[KubernetesObject]] = [EndpointSlice, Service, Pod, Node]
+    for kind in kinds:
+        index.replace(kind, [one for one in objects if isinstance(one, kind)], 0)
+    return index
+
+
 class Asked:
     """An index over manifests, asked with ``address[:port/transport]``."""
 
     def __init__(self, *documents: str) -> None:
         self.health = Health()
-        self.index = Index(read_manifest("\n---\n".join(documents), "test.yaml"), self.health)
+        self.index = filled(read_manifest("\n---\n".join(documents), "test.yaml"), self.health)
 
     def __call__(self, address: str, place: str = "1/tcp") -> Endpoint:
         port, _, transport = place.partition("/")
@@ -384,12 +394,16 @@ def test_link_local_address_that_a_service_has_is_the_services() -> None:
 
 
 def test_answers_are_shared_instances_also_after_a_rebuild() -> None:
-    objects = read_manifest("\n---\n".join([NODE, POD, SERVICE]), "test.yaml")
-    first = Index(objects, Health())
-    second = Index(read_manifest("\n---\n".join([NODE, POD, SERVICE]), "test.yaml"), Health(), first)
-    for address in ("10.1.0.1", "10.96.0.1", "192.168.0.1"):
-        assert first.endpoint(address, 1, 6, 0) is second.endpoint(address, 1, 6, 0)
-    assert first.endpoint("10.1.0.1", 1, 6, 0) is first.endpoint("fd01::1", 2, 17, 0)
+    text = "\n---\n".join([NODE, POD, SERVICE])
+    index = filled(read_manifest(text, "test.yaml"))
+    addresses = ("10.1.0.1", "10.96.0.1", "192.168.0.1")
+    before = [index.endpoint(address, 1, 6, 0) for address in addresses]
+    filled([], index=index)
+    assert [index.endpoint(address, 1, 6, 0) for address in addresses] == [UNKNOWN] * 3
+    filled(read_manifest(text, "test.yaml"), index=index)
+    for address, one in zip(addresses, before, strict=True):
+        assert index.endpoint(address, 1, 6, 0) is one
+    assert index.endpoint("10.1.0.1", 1, 6, 0) is index.endpoint("fd01::1", 2, 17, 0)
 
 
 def test_ipv4_mapped_addresses_in_objects_are_ipv4() -> None:

@@ -5,10 +5,9 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.identity.test_index import filled
 
 from natlens.errors import IdentityError
-from natlens.health import Health
-from natlens.identity.index import Index
 from natlens.identity.manifest import read_manifest
 from natlens.identity.objects import EndpointSlice, Node, Pod, Service
 
@@ -202,7 +201,7 @@ OBJECTS = st.builds(
 def refusal(text: str) -> str:
     """Read ``text`` and ask the index; return the error's line, or nothing."""
     try:
-        Index(read_manifest(text, "f"), Health()).endpoint("10.0.0.1", 80, 6, 0)
+        filled(read_manifest(text, "f")).endpoint("10.0.0.1", 80, 6, 0)
     except IdentityError as error:
         return str(error)
     return ""
@@ -245,8 +244,7 @@ def test_answers_do_not_depend_on_the_order_of_distinct_objects(
     shuffled = list(distinct)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     first, second = (
-        Index(read_manifest(json.dumps({"kind": "List", "items": items}), "f"), Health())
-        for items in (distinct, shuffled)
+        filled(read_manifest(json.dumps({"kind": "List", "items": items}), "f")) for items in (distinct, shuffled)
     )
     for address in ("10.0.0.1", "10.0.0.2", "10.0.0.3"):
         assert first.endpoint(address, 80, 6, 0) == second.endpoint(address, 80, 6, 0)

@@ -1,117 +1,134 @@
-"""Kubernetes objects to endpoints: what a record says about each."""
+"""Claims to endpoints: what a record says about each object."""
 
-from collections import defaultdict
 from collections.abc import Iterable
 
 import msgspec
 
-from natlens.identity.claims import Subject
+from natlens.identity.claims import Claim, Role, Subject
 from natlens.identity.endpoint import Endpoint
-from natlens.identity.objects import EndpointSlice, Metadata, Node, Pod, Service, SliceEndpoint
-from natlens.identity.owner import owner_of
+from natlens.identity.ledger import Ledger
+from natlens.identity.lives import Life
+from natlens.identity.nodes import Nodes
+from natlens.identity.owner import Owner, named_owner
+from natlens.identity.selection import Selected
+from natlens.identity.words import API_SERVER, AboutPod, AboutService
 
-__all__ = ["API_SERVER", "Names", "namespace_of"]
+__all__ = ["AMBIGUOUS", "Names"]
 
-ZONE = "topology.kubernetes.io/zone"
-API_SERVER = Subject("Service", "default", "kubernetes")
-
-
-def namespace_of(metadata: Metadata) -> str:
-    """Return the namespace; an object without one is in ``default``, as kubectl has it."""
-    return metadata.namespace or "default"
+AMBIGUOUS = Endpoint(k8s_object_kind="ambiguous")
+"""Stands for "more than one object"; it is never given to a caller of the index."""
 
 
 class Names:
-    """Makes endpoints; equal ones are one instance, also across a ``previous`` set of names."""
+    """Makes endpoints; equal ones are one instance."""
 
-    def __init__(self, nodes: Iterable[Node], slices: Iterable[EndpointSlice], previous: "Names | None" = None) -> None:
-        self._known = previous._used if previous else {}
+    def __init__(self, ledger: Ledger, nodes: Nodes) -> None:
+        self._ledger, self._nodes = ledger, nodes
         self._used: dict[Endpoint, Endpoint] = {}
-        self._zones = _zones(nodes, slices)
 
-    def shared(self, endpoint: Endpoint) -> Endpoint:
-        """Return the one instance that equals ``endpoint``."""
-        return self._used.setdefault(endpoint, self._known.get(endpoint, endpoint))
+    def of(self, claim: Claim) -> Endpoint:
+        """Name the subject of a claim."""
+        statement = claim.fact.statement
+        match statement.role:
+            case Role.NODE:
+                return self._node(statement.subject.name)
+            case Role.CLUSTER | Role.OUTER | Role.NODE_PORT:
+                return self._service(statement.subject, claim.uid)
+            case Role.BARE:
+                return self._backend(claim)
+            case _:
+                return self._pod(claim)
 
-    def node(self, name: str) -> Endpoint:
-        """Name a node."""
-        zone = self._zones.get(name)
-        return self.shared(Endpoint(k8s_node_name=name, k8s_object_kind="node", cloud_availability_zone=zone))
-
-    def pod(self, pod: Pod) -> Endpoint:
-        """Name a pod from its own object."""
-        owner = owner_of(pod.metadata)
-        return self.shared(
-            Endpoint(
-                k8s_namespace_name=namespace_of(pod.metadata),
-                k8s_pod_name=pod.metadata.name,
-                k8s_pod_uid=pod.metadata.uid or None,
-                k8s_node_name=pod.spec.node_name or None,
-                k8s_owner_name=owner.name if owner else None,
-                k8s_owner_type=owner.type if owner else None,
-                k8s_owner_derived=owner.derived if owner else None,
-                k8s_object_kind="pod",
-                cloud_availability_zone=self._zones.get(pod.spec.node_name or ""),
-            )
-        )
-
-    def pod_in_slice(self, subject: Subject, uid: str | None, backend: SliceEndpoint) -> Endpoint:
-        """Name a pod that only an EndpointSlice knows: nothing there tells its owner."""
-        return self.shared(
-            Endpoint(
-                k8s_namespace_name=subject.namespace,
-                k8s_pod_name=subject.name,
-                k8s_pod_uid=uid or None,
-                k8s_node_name=backend.node_name or None,
-                k8s_object_kind="pod",
-                cloud_availability_zone=backend.zone or self._zones.get(backend.node_name or ""),
-            )
-        )
-
-    def service(self, service: Service) -> Endpoint:
-        """Name a Service."""
-        namespace, name = namespace_of(service.metadata), service.metadata.name
-        return self.shared(
-            Endpoint(
-                k8s_namespace_name=namespace,
-                k8s_service_name=name,
-                k8s_service_uid=service.metadata.uid or None,
-                k8s_object_kind="apiserver" if Subject("Service", namespace, name) == API_SERVER else "service",
-            )
-        )
-
-    def backend(self, service: Subject, uid: str | None, backend: SliceEndpoint) -> Endpoint:
-        """Name an address that a Service sends to and that no object stands behind."""
-        return self.shared(
-            Endpoint(
-                k8s_namespace_name=service.namespace,
-                k8s_service_name=service.name or None,
-                k8s_service_uid=uid,
-                k8s_node_name=backend.node_name or None,
-                k8s_object_kind="apiserver" if service == API_SERVER else "endpoint",
-                cloud_availability_zone=backend.zone or self._zones.get(backend.node_name or ""),
-            )
-        )
-
-    def serving(self, pod: Endpoint, service: Subject, uid: str | None) -> Endpoint:
+    def serving(self, pod: Endpoint, service: Subject) -> Endpoint:
         """Name a pod together with the Service whose address its own is (headless, or the API server)."""
+        life = self._ledger.get(service)
         return self.shared(
             msgspec.structs.replace(
                 pod,
                 k8s_service_name=service.name,
-                k8s_service_uid=uid,
+                k8s_service_uid=life.uid or None if life else None,
                 k8s_object_kind="apiserver" if service == API_SERVER else pod.k8s_object_kind,
+                selected=tuple(sorted({*pod.selected, *_selected(life)})),
             )
         )
 
+    def is_named_by_backends(self, service: Subject) -> bool:
+        """Tell whether a Service has no address but its backends'."""
+        life = self._ledger.get(service)
+        headless = life is not None and isinstance(life.about, AboutService) and life.about.headless
+        return headless or service == API_SERVER
 
-def _zones(nodes: Iterable[Node], slices: Iterable[EndpointSlice]) -> dict[str, str]:
-    """Return each node's zone: its own label, else what all slices agree on."""
-    told: defaultdict[str, set[str]] = defaultdict(set)
-    for found in slices:
-        for backend in found.endpoints or ():
-            if backend.node_name and backend.zone:
-                told[backend.node_name].add(backend.zone)
-    zones = {node: next(iter(all_told)) for node, all_told in told.items() if len(all_told) == 1}
-    own = {node.metadata.name: (node.metadata.labels or {}).get(ZONE) for node in nodes}
-    return zones | {name: zone for name, zone in own.items() if zone}
+    def shared(self, endpoint: Endpoint) -> Endpoint:
+        """Return the one instance that equals ``endpoint``."""
+        return self._used.setdefault(endpoint, endpoint)
+
+    def keep(self, needed: Iterable[Endpoint], most: int) -> None:
+        """Forget the instances that are not needed, if there are more than ``most``."""
+        if len(self._used) > most:
+            self._used = {endpoint: endpoint for endpoint in needed}
+
+    def _node(self, name: str) -> Endpoint:
+        return self.shared(
+            Endpoint(
+                k8s_node_name=name,
+                k8s_object_kind="node",
+                cloud_availability_zone=self._nodes.zone(name),
+                selected=self._nodes.selected(name),
+            )
+        )
+
+    def _pod(self, claim: Claim) -> Endpoint:
+        statement = claim.fact.statement
+        life = self._ledger.get(statement.subject, claim.uid)
+        about = life.about if life and isinstance(life.about, AboutPod) else None
+        owner: Owner | None = about.owner if about else named_owner(statement.subject.name)
+        node = about.node if about else statement.node
+        return self.shared(
+            Endpoint(
+                k8s_namespace_name=statement.subject.namespace,
+                k8s_pod_name=statement.subject.name,
+                k8s_pod_uid=claim.uid or None,
+                k8s_node_name=node or None,
+                k8s_owner_name=owner.name if owner else None,
+                k8s_owner_type=owner.type if owner else None,
+                k8s_owner_derived=owner.derived if owner else None,
+                k8s_object_kind="pod",
+                cloud_availability_zone=self._zone(node, statement.zone, own=about is not None),
+                selected=about.selected if about else (),
+            )
+        )
+
+    def _service(self, service: Subject, uid: str) -> Endpoint:
+        return self.shared(
+            Endpoint(
+                k8s_namespace_name=service.namespace,
+                k8s_service_name=service.name,
+                k8s_service_uid=uid or None,
+                k8s_object_kind="apiserver" if service == API_SERVER else "service",
+                selected=_selected(self._ledger.get(service, uid)),
+            )
+        )
+
+    def _backend(self, claim: Claim) -> Endpoint:
+        """Name an address that a Service sends to and that no object stands behind."""
+        statement = claim.fact.statement
+        service = statement.subject
+        life = self._ledger.get(service)
+        return self.shared(
+            Endpoint(
+                k8s_namespace_name=service.namespace,
+                k8s_service_name=service.name or None,
+                k8s_service_uid=life.uid or None if life else None,
+                k8s_node_name=statement.node or None,
+                k8s_object_kind="apiserver" if service == API_SERVER else "endpoint",
+                cloud_availability_zone=self._zone(statement.node, statement.zone, own=False),
+                selected=_selected(life),
+            )
+        )
+
+    def _zone(self, node: str, told: str, *, own: bool) -> str | None:
+        return self._nodes.zone(node) if own or not told else told
+
+
+def _selected(life: Life | None) -> Selected:
+    return life.about.selected if life and isinstance(life.about, AboutService) else ()

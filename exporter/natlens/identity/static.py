@@ -4,17 +4,20 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from natlens.errors import IdentityError
 from natlens.health import Health
 from natlens.identity.endpoint import Endpoint
+from natlens.identity.explain import Explanation
 from natlens.identity.index import Index
 from natlens.identity.manifest import read_manifest
+from natlens.identity.objects import EndpointSlice, KubernetesObject, Node, Pod, Service
 
 __all__ = ["StaticFile"]
 
+KINDS: tuple[type[KubernetesObject], ...] = (Node, Pod, Service, EndpointSlice)
 TICK_NS = 20_000_000  # files changed twice within one tick of the kernel's clock keep their mtime
 
 log = logging.getLogger(__name__)
@@ -35,7 +38,7 @@ class StaticFile:
         self._seen: Signature | None = None  # of the file as it was when it was last opened
         self._settled = True
         self._text = 0  # hash of what was last read, good or not
-        self._index = Index((), health)
+        self._index = Index(health)
         self._read()
 
     def endpoint(self, address: str, port: int, transport: int, at_ns: int) -> Endpoint:
@@ -45,6 +48,30 @@ class StaticFile:
     def ports(self, address: str) -> Collection[tuple[int, int]]:
         """Return which ports of ``address`` the file tells apart."""
         return self._index.ports(address)
+
+    def borders(self, address: str, begin_ns: int, end_ns: int) -> Sequence[int]:  # noqa: ARG002  # Identity
+        """Return none: a file has no history."""
+        return ()
+
+    def explain(self, address: str, port: int, transport: int, at_ns: int) -> Explanation:
+        """Return why ``address`` has the name that it has."""
+        return self._index.explain(address, port, transport, at_ns)
+
+    @property
+    def wait_ns(self) -> int:
+        """Nothing is to be waited for."""
+        return 0
+
+    def standing(self, connections: object, ends: object) -> None:  # noqa: ARG002  # as Anonymous
+        """Return None: a file does not tell which node this is."""
+        return
+
+    def observer(self) -> Mapping[str, str]:
+        """Return nothing."""
+        return {}
+
+    def close(self) -> None:
+        """Do nothing."""
 
     def refresh(self) -> bool:
         """Reread the file if it changed (also by a symlink's swap); return whether answers may have changed.
@@ -80,7 +107,9 @@ class StaticFile:
         if hash(text) == self._text:
             return False
         self._text = hash(text)
-        self._index = Index(read_manifest(text, str(self._path)), self._health, self._index)
+        objects = read_manifest(text, str(self._path))
+        for kind in KINDS:
+            self._index.replace(kind, [one for one in objects if isinstance(one, kind)], time.time_ns())
         return True
 
 

@@ -14,8 +14,8 @@ from natlens.delivery.otlp import open_sender
 from natlens.delivery.outlet import Outlet
 from natlens.delivery.settings import read_settings
 from natlens.health import Health
-from natlens.kernel.capture import Capture
 from natlens.identity.naming import Anonymous
+from natlens.kernel.capture import Capture
 from natlens.otlp.request import Request
 from natlens.pipeline import Pipeline
 from tests.bench.figure import say, tell

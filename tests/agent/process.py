@@ -94,6 +94,11 @@ class Agent:
         """Return what it wrote to its output so far."""
         return list(self._records.records())
 
+    @property
+    def running(self) -> bool:
+        """Tell whether it has not ended yet."""
+        return self._process.poll() is None
+
     def signal(self, number: int) -> None:
         """Send it a signal."""
         self._process.send_signal(number)

@@ -45,6 +45,18 @@ SECOND = 1_000_000_000
 ASKED = 500  # tuples a window that ctnetlink is asked for: a scan must not stop the agent (50 µs each)
 
 
+class Bell(Protocol):
+    """A descriptor that is readable while there is something to hear."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        ...
+
+    def hear(self) -> None:
+        """Take what there is."""
+        ...
+
+
 class Names(Identity, Protocol):
     """An identity source that can be brought up to date once an interval."""
 
@@ -58,6 +70,11 @@ class Names(Identity, Protocol):
 
     def observer(self) -> Mapping[str, str]:
         """Return what is known of the node: fields of :class:`~natlens.otlp.resource.Observer`."""
+        ...
+
+    @property
+    def bells(self) -> Sequence[Bell]:
+        """Return what rings when something changed that must be heard at once."""
         ...
 
     def close(self) -> None:
@@ -139,10 +156,15 @@ class Pipeline:
         with selectors.DefaultSelector() as waiting:
             waiting.register(self._awake, selectors.EVENT_READ)
             waiting.register(self._capture.bell, selectors.EVENT_READ)
+            for bell in self._names.bells:
+                waiting.register(bell, selectors.EVENT_READ)
             while True:
                 ready = {key.fileobj for key, _ in waiting.select(self._pause(due))}
                 if self._awake in ready:
                     break
+                for bell in self._names.bells:
+                    if bell in ready:
+                        bell.hear()
                 if self._capture.bell in ready:
                     self._capture.refresh()
                 while interval := self._waiting.take(time.monotonic_ns()):

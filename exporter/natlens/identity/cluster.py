@@ -25,7 +25,9 @@ from natlens.identity.index import Index
 from natlens.identity.naming import FourEnds
 from natlens.identity.objects import KubernetesObject, Node
 from natlens.identity.settings import IdentitySettings, identity_settings
-from natlens.identity.standing import Standing
+from natlens.identity.standing import Standing, Standings
+from natlens.identity.vicinity import Surroundings
+from natlens.kernel.routes import Network
 
 __all__ = ["Cluster"]
 
@@ -54,6 +56,7 @@ class Cluster:
         self._watchers = [
             Watcher(access, resource, keep, self._sink(resource), health) for resource in _watched(settings)
         ]
+        self._standings, self._surroundings = Standings(), Surroundings(settings, self._index, Network(), health)
         self._closing = threading.Event()
         self._announcer = threading.Thread(target=self._announce, name="natlens-names", daemon=True)
 
@@ -75,6 +78,7 @@ class Cluster:
     def close(self) -> None:
         """Stop asking; takes a second at the most."""
         self._closing.set()
+        self._surroundings.close()
         for one in (*self._watchers, self._nodes, self._lookup):
             if one is not None:
                 one.stop()
@@ -126,7 +130,12 @@ class Cluster:
     def standing(self, connections: npt.NDArray[np.void], ends: FourEnds) -> Standing | None:
         """Return where this node stands towards the connections."""
         self._ask_for(ends)
-        return None
+        return self._standings.of(connections, ends, self._surroundings.vicinity())
+
+    @property
+    def bells(self) -> Sequence[Surroundings]:
+        """Return what to wait for, and to ``hear`` when it is readable."""
+        return [self._surroundings]
 
     def _ask_for(self, ends: FourEnds) -> None:
         """Ask for what the ends show to be unknown: nodes by name, pods by address."""

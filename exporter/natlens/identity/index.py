@@ -149,6 +149,11 @@ class Index:
         with self._lock:
             return found or self._specials.node_of(address)
 
+    def is_in_pod_network(self, address: str) -> bool:
+        """Tell whether an address is in a node's podCIDR."""
+        with self._lock:
+            return self._specials.node_of(address) is not None
+
     def pod_networks(self) -> list[tuple[Network, str]]:
         """Return each podCIDR with its node."""
         with self._lock:

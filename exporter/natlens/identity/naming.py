@@ -53,6 +53,11 @@ class Anonymous:
         """Return nothing."""
         return {}
 
+    @property
+    def bells(self) -> tuple[()]:
+        """Nothing rings."""
+        return ()
+
     def close(self) -> None:
         """Do nothing."""
 

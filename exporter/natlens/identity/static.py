@@ -70,6 +70,11 @@ class StaticFile:
         """Return nothing."""
         return {}
 
+    @property
+    def bells(self) -> tuple[()]:
+        """Nothing rings."""
+        return ()
+
     def close(self) -> None:
         """Do nothing."""
 

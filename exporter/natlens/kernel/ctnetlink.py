@@ -13,6 +13,7 @@ __all__ = [
     "ERROR",
     "KEY_BYTES",
     "V4_MAPPED",
+    "attributes",
     "dump_request",
     "error_code",
     "get_request",
@@ -84,7 +85,7 @@ def key(body: bytes) -> bytes | None:
 
     ``body`` is that of a message of type :data:`ENTRY`.
     """
-    entry = _attributes(body[GENERIC.size :])
+    entry = attributes(body[GENERIC.size :])
     try:
         tuples = _tuple(entry[ORIGINAL]) + _tuple(entry[REPLY])
     except (KeyError, IndexError, struct.error):
@@ -93,8 +94,8 @@ def key(body: bytes) -> bytes | None:
 
 
 def _tuple(nested: bytes) -> bytes:
-    parts = _attributes(nested)
-    ip, transport = _attributes(parts[IP]), _attributes(parts[PROTOCOL])
+    parts = attributes(nested)
+    ip, transport = attributes(parts[IP]), attributes(parts[PROTOCOL])
     family = 4 if ADDRESSES[4][0] in ip else 6
     source, destination = (ip[kind] for kind in ADDRESSES[family])
     if family == 4:
@@ -113,7 +114,7 @@ def _ports(transport: Attributes, protocol: int) -> tuple[int, int]:
     return 0, 0
 
 
-def _attributes(data: bytes) -> Attributes:
+def attributes(data: bytes) -> Attributes:
     """Return attributes by their type; what is cut off is left out."""
     found, at = {}, 0
     while at + ATTRIBUTE.size <= len(data):

@@ -1,0 +1,130 @@
+"""What a node knows of where addresses are: its own network, the API's names, and the options."""
+
+import logging
+import time
+from collections.abc import Iterator
+from ipaddress import ip_address
+from itertools import islice
+
+from natlens.health import Health
+from natlens.identity.ends import End
+from natlens.identity.index import Index
+from natlens.identity.networks import Network as IpNetwork
+from natlens.identity.networks import Prefixes
+from natlens.identity.settings import IdentitySettings
+from natlens.identity.standing import Place, Vicinity
+from natlens.kernel.routes import Bound, Evidence, Network
+
+__all__ = ["Surroundings"]
+
+log = logging.getLogger(__name__)
+
+MOST = 65_536
+"""Places that are remembered."""
+NODES_LOOKED_AT = 64
+"""By how many of the nodes a link is known to lead to nodes."""
+
+
+class Surroundings:
+    """Where ends are, as :class:`~natlens.identity.standing.Vicinity` has it; for the pipeline's thread.
+
+    What rtnetlink tells of pods' interfaces goes to the index. Sets the gauge ``primary_unsure``: local pods seen whose
+    address is in no network that other nodes know to be the cluster's.
+    """
+
+    def __init__(self, settings: IdentitySettings, index: Index, network: Network, health: Health) -> None:
+        self._settings, self._index, self._network, self._health = settings, index, network, health
+        self._cluster = Prefixes((one, True) for one in settings.cluster_cidrs)
+        self._places: dict[End, Place] = {}
+        self._known: object = None
+        self._unsure: set[str] = set()
+        self._pod_devices: frozenset[int] = frozenset()
+        self._node_links: frozenset[int] = frozenset()
+        self._agents: frozenset[str] | None = None
+        self._take(network.bound())
+
+    def fileno(self) -> int:
+        """Return a descriptor that becomes readable when the network changed."""
+        return self._network.fileno()
+
+    def hear(self) -> None:
+        """Read what changed in the node's network."""
+        self._take(self._network.refresh())
+        self._known = None
+
+    def vicinity(self) -> Vicinity:
+        """Return what is known now."""
+        agents = self._settings.agents
+        self._agents = self._index.agents("/".join(agents)) if agents else None
+        known = self._agents, self._index.node_names(), self._index.pod_networks()
+        if known != self._known or len(self._places) > MOST:
+            self._known = known
+            self._places.clear()
+            self._pod_devices = self._network.pod_devices()
+            self._node_links = frozenset(self._links_to(known[-1]))
+        return Vicinity(self._place, self._pod_devices, self._node_links)
+
+    def _links_to(self, networks: list[tuple[IpNetwork, str]]) -> Iterator[int]:
+        """Yield the devices by which pods of other nodes are reached."""
+        others = (network for network, node in networks if node != self._settings.node_name)
+        for network in islice(others, NODES_LOOKED_AT):
+            if way := self._network.way(str(network.network_address)):
+                yield way.ifindex
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._network.close()
+
+    def _take(self, evidence: list[Evidence]) -> None:
+        if self._network.missed:
+            self._network.missed = False
+            self._index.forget_bindings()
+        for one in evidence:
+            if isinstance(one, Bound):
+                self._index.bind(*one)
+            else:
+                self._index.unbind(*one)
+
+    def _place(self, end: End) -> Place:
+        found = self._places.get(end)
+        if found is None:
+            found = self._places[end] = self._find(end)
+        return found
+
+    def _find(self, end: End) -> Place:
+        address, named = end
+        parsed = ip_address(address)
+        if self._network.is_local(address) or parsed.is_loopback:
+            return Place.HERE
+        if named.k8s_node_name is not None:
+            return self._at(named.k8s_node_name, address)
+        if named.k8s_object_kind == "service":  # it was not translated: whoever dialled it was refused here
+            return Place.HERE
+        way = self._network.way(address)
+        if way and way.ifindex in self._pod_devices:
+            return self._at(self._settings.node_name, address)
+        if way and way.gateway and (node := self._index.node_of(way.gateway, time.time_ns())):
+            return self._at(node, address)
+        inside = bool(self._cluster.of(parsed)) or bool(way and self._network.is_tunnel(way.ifindex))
+        return Place.AGENT if inside else Place.OUTSIDE
+
+    def _at(self, node: str, address: str) -> Place:
+        if node == self._settings.node_name:
+            self._doubt(address)
+            return Place.HERE
+        return Place.AGENT if self._agents is None or node in self._agents else Place.BARE
+
+    def _doubt(self, address: str) -> None:
+        """Take note of a local pod that other nodes cannot know to be in the cluster."""
+        if address in self._unsure or len(self._unsure) >= MOST:
+            return
+        if self._cluster.of(ip_address(address)) or self._index.is_in_pod_network(address):
+            return
+        if not self._unsure:
+            log.warning(
+                "%s is a pod here and in no node's podCIDR: set cluster_cidrs to the networks of the cluster's pods "
+                "(lost: that exactly one node's record of its connections says flow.primary)",
+                address,
+            )
+        self._unsure.add(address)
+        self._health.set("primary_unsure", len(self._unsure))

@@ -55,7 +55,7 @@ class Vicinity:
     """What a node knows of where it is."""
 
     place: Callable[[End], Place]
-    """Where an end is; asked once for each different one."""
+    """Where an end is; asked once for each different one in a role."""
     pod_devices: frozenset[int] = frozenset()
     """ifindexes that lead to local pods: what comes in by one begins here."""
     node_links: frozenset[int] = frozenset()
@@ -106,10 +106,9 @@ class Standings:
 
 def _decide(connections: npt.NDArray[np.void], ends: FourEnds, vicinity: Vicinity) -> tuple[Places, Mask]:
     source, destination, _, answering = ends
-    known: dict[End, Place] = {}
 
     def places(of: Ends) -> Places:
-        each = [Place.OUTSIDE if end is None else known.setdefault(end, vicinity.place(end)) for end in of.each]
+        each = [Place.OUTSIDE if end is None else vicinity.place(end) for end in of.each]
         return np.array(each, np.uint8)[of.codes]
 
     initiator = places(source)

@@ -42,6 +42,7 @@ __all__ = ["Pipeline", "limits", "run", "take"]
 log = logging.getLogger(__name__)
 
 SECOND = 1_000_000_000
+LOOK_S = 0.05  # how often is looked whether there are names yet
 ASKED = 500  # tuples a window that ctnetlink is asked for: a scan must not stop the agent (50 µs each)
 
 
@@ -59,6 +60,11 @@ class Bell(Protocol):
 
 class Names(Identity, Protocol):
     """An identity source that can be brought up to date once an interval."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether there are names at all; records wait until then."""
+        ...
 
     def refresh(self) -> bool:
         """Read anew what changed."""
@@ -167,7 +173,7 @@ class Pipeline:
                         bell.hear()
                 if self._capture.bell in ready:
                     self._capture.refresh()
-                while interval := self._waiting.take(time.monotonic_ns()):
+                while self._names.ready and (interval := self._waiting.take(time.monotonic_ns())):
                     self._send(interval)
                 if time.monotonic() >= due:
                     self.report()
@@ -179,7 +185,7 @@ class Pipeline:
         """Return how long there is nothing to do (s)."""
         next_ns = self._waiting.next_ns
         first = due if next_ns is None else min(due, next_ns / SECOND)
-        return max(first - time.monotonic(), 0)
+        return max(first - time.monotonic(), 0 if self._names.ready else LOOK_S)
 
     def report(self, *, flush: bool = False) -> None:
         """Close the window and hand its records to the outlets; ``flush`` ends every connection."""
@@ -191,7 +197,8 @@ class Pipeline:
         self._health.set("connections_live", len(joined.carry.live))
         interval = Interval(joined.connections, joined.end_ns)
         if not flush:
-            interval = self._waiting.put(interval, self._names.wait_ns, time.monotonic_ns())
+            wait_ns = self._names.wait_ns
+            interval = self._waiting.put(interval, wait_ns, time.monotonic_ns(), every=not self._names.ready)
         while flush and (late := self._waiting.take()):
             self._send(late)
         self._send(interval)

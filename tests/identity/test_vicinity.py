@@ -100,6 +100,7 @@ SERVICE = Endpoint(k8s_service_name="web", k8s_object_kind="service")
         ("10.244.2.0", Endpoint(k8s_node_name="there"), Place.AGENT),
         ("192.0.2.2", Endpoint(k8s_node_name="there", k8s_object_kind="node"), Place.AGENT),
         ("10.96.0.1", SERVICE, Place.HERE),  # not translated, so refused here
+        ("192.0.2.2", SERVICE, Place.AGENT),  # another node's NodePort
         ("10.9.0.1", UNKNOWN, Place.AGENT),  # routed by a node
         ("10.8.0.1", UNKNOWN, Place.AGENT),  # into a tunnel
         ("10.7.0.1", UNKNOWN, Place.OUTSIDE),

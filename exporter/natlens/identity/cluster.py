@@ -37,6 +37,8 @@ OVN_SUBNETS = "k8s.ovn.org/node-subnets"
 """The annotation that tells a cluster of OVN-Kubernetes."""
 ZONE = "topology.kubernetes.io/zone"
 ROUND_S = 0.5
+PATIENCE_S = 10.0
+"""How long the first records wait for the first lists."""
 
 
 class Cluster:
@@ -57,6 +59,7 @@ class Cluster:
             Watcher(access, resource, keep, self._sink(resource), health) for resource in _watched(settings)
         ]
         self._standings, self._surroundings = Standings(), Surroundings(settings, self._index, Network(), health)
+        self._ready, self._started_s = False, time.monotonic()
         self._closing = threading.Event()
         self._announcer = threading.Thread(target=self._announce, name="natlens-names", daemon=True)
 
@@ -73,6 +76,7 @@ class Cluster:
         for one in (*self._watchers, self._nodes, self._lookup):
             if one is not None:
                 one.start()
+        self._started_s = time.monotonic()
         self._announcer.start()
 
     def close(self) -> None:
@@ -93,7 +97,7 @@ class Cluster:
         """Say when names can be relied upon: records before that may lack some."""
         begin = time.monotonic()
         while not self._closing.is_set():
-            if all(one.synced.wait(ROUND_S) for one in self._watchers):
+            if self.wait_synced(ROUND_S):
                 log.info("names are current, after %.1f s", time.monotonic() - begin)
                 return
 
@@ -118,6 +122,13 @@ class Cluster:
         """How long after a packet its names may still come."""
         return self._settings.wait_ns
 
+    @property
+    def ready(self) -> bool:
+        """Whether everything was listed once, or has not been for so long that records should not wait any more."""
+        if not self._ready:
+            self._ready = self.wait_synced(0) or time.monotonic() - self._started_s > PATIENCE_S
+        return self._ready
+
     def refresh(self) -> bool:
         """Forget what is over; answers do not change by that."""
         self._index.purge(time.time_ns())
@@ -140,6 +151,9 @@ class Cluster:
     def _ask_for(self, ends: FourEnds) -> None:
         """Ask for what the ends show to be unknown: nodes by name, pods by address."""
         known = self._index.node_names()
+        agents = self._settings.agents
+        if agents and not (self._index.agents("/".join(agents)) or known) <= known:
+            self._nodes.want()
         for end in {end for each in ends for end in each.each if end is not None}:
             name, kind = end.endpoint.k8s_node_name, end.endpoint.k8s_object_kind
             if name and name not in known:

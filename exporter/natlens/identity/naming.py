@@ -54,6 +54,11 @@ class Anonymous:
         return {}
 
     @property
+    def ready(self) -> bool:
+        """Return True: there is nothing to begin with."""
+        return True
+
+    @property
     def bells(self) -> tuple[()]:
         """Nothing rings."""
         return ()

@@ -71,6 +71,11 @@ class StaticFile:
         return {}
 
     @property
+    def ready(self) -> bool:
+        """Return True: the file was read."""
+        return True
+
+    @property
     def bells(self) -> tuple[()]:
         """Nothing rings."""
         return ()

@@ -98,19 +98,23 @@ class Surroundings:
             return Place.HERE
         if named.k8s_node_name is not None:
             return self._at(named.k8s_node_name, address)
-        if named.k8s_object_kind == "service":  # it was not translated: whoever dialled it was refused here
-            return Place.HERE
+        now_ns = time.time_ns()
+        if (
+            named.k8s_object_kind == "service"
+        ):  # not translated: a node's port, or nobody answers and it is refused here
+            return self._at(self._index.node_of(address, now_ns) or self._settings.node_name, address, is_pod=False)
         way = self._network.way(address)
         if way and way.ifindex in self._pod_devices:
             return self._at(self._settings.node_name, address)
-        if way and way.gateway and (node := self._index.node_of(way.gateway, time.time_ns())):
+        if way and way.gateway and (node := self._index.node_of(way.gateway, now_ns)):
             return self._at(node, address)
         inside = bool(self._cluster.of(parsed)) or bool(way and self._network.is_tunnel(way.ifindex))
         return Place.AGENT if inside else Place.OUTSIDE
 
-    def _at(self, node: str, address: str) -> Place:
+    def _at(self, node: str, address: str, *, is_pod: bool = True) -> Place:
         if node == self._settings.node_name:
-            self._doubt(address)
+            if is_pod:
+                self._doubt(address)
             return Place.HERE
         return Place.AGENT if self._agents is None or node in self._agents else Place.BARE
 

@@ -25,12 +25,12 @@ class Waiting:
         self._late: deque[Interval] = deque()
         self._due: deque[int] = deque()
 
-    def put(self, interval: Interval, wait_ns: int, now_ns: int) -> Interval:
+    def put(self, interval: Interval, wait_ns: int, now_ns: int, *, every: bool = False) -> Interval:
         """Keep the connections with packets in the last ``wait_ns`` before the interval's end; return the others.
 
-        ``now_ns`` is of any steady clock: what is kept is due ``wait_ns`` later.
+        ``now_ns`` is of any steady clock: what is kept is due ``wait_ns`` later. ``every``: keep them all.
         """
-        late = interval.connections["end_ns"] > interval.end_ns - wait_ns
+        late = (interval.connections["end_ns"] > interval.end_ns - wait_ns) | every
         if not late.any():
             return interval
         self._late.append(interval._replace(connections=interval.connections[late]))

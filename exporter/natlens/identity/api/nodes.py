@@ -17,7 +17,6 @@ from natlens.identity.objects import Node
 
 __all__ = ["Nodes", "Rota"]
 
-START_S = 5.0
 EVERY_S = 600.0, 900.0
 SOON_S = 60.0, 75.0
 """After the last list, when a node's name is unknown."""
@@ -26,7 +25,7 @@ STOP_SECONDS = 0.8
 
 
 class Rota:
-    """When to list: at the start within 5 s, then every 10 to 15 minutes; a minute after the last one if wanted.
+    """When to list: at the start (whose record counts depends on it), then every 10 to 15 minutes; a minute after the last one if wanted.
 
     Pure; times are monotonic seconds.
     """
@@ -36,8 +35,7 @@ class Rota:
         self._pace = Pace(random)
         self._known = 0
         self._held = False
-        self._due = now + random.uniform(0.0, START_S)
-        self._soonest = self._due
+        self._due = self._soonest = now
 
     def wait_s(self, now: float, *, wanted: bool) -> float:
         """Return the seconds until the next list."""

@@ -7,6 +7,7 @@ import pytest
 from natlens.config import Options
 from natlens.flows.join import Carry
 from natlens.health import Health
+from natlens.identity.endpoint import UNKNOWN, Endpoint
 from natlens.identity.naming import Anonymous
 from natlens.kernel.capture import Capture
 from natlens.kernel.windows import Window
@@ -34,11 +35,62 @@ class Kept:
         pass
 
 
+class Late(Anonymous):
+    """Names that come after the packet."""
+
+    def __init__(self) -> None:
+        self.told = False
+        self.listed = True
+
+    def endpoint(self, address: str, port: int, transport: int, at_ns: int) -> Endpoint:  # noqa: ARG002  # Identity
+        return Endpoint(k8s_pod_name="told") if self.told else UNKNOWN
+
+    @property
+    def wait_ns(self) -> int:
+        return 2 * SECOND
+
+    @property
+    def ready(self) -> bool:
+        return self.listed
+
+
 @pytest.fixture
 def capture() -> Iterator[Capture]:
     made = Capture(Options(), Health())
     yield made
     made.close()
+
+
+@pytest.fixture
+def windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of ten seconds, with connections in each."""
+    taken: list[int] = []
+
+    def take(_capture: Capture, _carry: Carry, _health: Health) -> Window:
+        taken.append(1)
+        end_ns = 10 * SECOND * len(taken)
+        return Window(*rows_and_translations(half_and_half(Cluster(), CONNECTIONS), end_ns), 0, end_ns, 0)
+
+    monkeypatch.setattr("natlens.pipeline.take", take)
+
+
+@pytest.mark.usefixtures("windows")
+@pytest.mark.parametrize("listed", [True, False])
+def test_records_wait_for_their_names(capture: Capture, listed: bool) -> None:
+    names, outlet = Late(), Kept()
+    names.listed = listed
+    pipeline = Pipeline(Options(), capture, names, [outlet], Health())
+    pipeline.report()
+    at_once = sum(request.records for request in outlet.requests)
+    assert at_once < CONNECTIONS
+    assert at_once == 0 or listed
+    assert not any(b"told" in request.data for request in outlet.requests)
+    outlet.requests.clear()
+    names.told = True
+    pipeline.report(flush=True)
+    pipeline.close()
+    assert sum(request.records for request in outlet.requests) == 2 * CONNECTIONS - at_once
+    assert all(b"told" in request.data for request in outlet.requests)
 
 
 def test_each_window_is_taken_with_what_the_last_one_left(monkeypatch: pytest.MonkeyPatch, capture: Capture) -> None:

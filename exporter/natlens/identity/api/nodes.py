@@ -25,7 +25,7 @@ STOP_SECONDS = 0.8
 
 
 class Rota:
-    """When to list: at the start (whose record counts depends on it), then every 10 to 15 minutes; a minute after the last one if wanted.
+    """When to list: at the start, as whose record counts depends on it, then every 10 to 15 minutes; sooner if wanted.
 
     Pure; times are monotonic seconds.
     """

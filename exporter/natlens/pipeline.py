@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Protocol
@@ -289,10 +290,12 @@ def run(options: Options, health: Health, shown: Outlet | None = None) -> int:
     leave_openssl_out()
     keep_large_arrays_apart()
     with ExitStack() as stack:
-        names = _open_names(options, health, stack)
         outlets = _open_outlets(options, health, shown, stack)
-        capture = Capture(options, health)
-        stack.callback(capture.close)
+        with ThreadPoolExecutor(1) as beside:  # the kernel's verifier takes its time
+            opening = beside.submit(_open_names, options, health, stack)
+            capture = Capture(options, health)
+            stack.callback(capture.close)
+            names = opening.result()
         _tell_losses()
         pipeline = Pipeline(options, capture, names, outlets, health)
         stack.callback(pipeline.close)

@@ -38,6 +38,13 @@ def test_only_young_packets_wait_and_until_they_are_old_enough() -> None:
     assert waiting.next_ns is None
 
 
+def test_the_wait_is_from_the_last_packet_on() -> None:
+    waiting = Waiting()
+    waiting.put(Interval(connections(1, 9), 10 * SECOND), 2 * SECOND, now_ns=100, every=True)
+    assert waiting.next_ns == 100 + SECOND
+    assert times(waiting.take(100 + SECOND)) == [1, 9]
+
+
 def test_without_a_wait_nothing_waits() -> None:
     waiting = Waiting()
     assert times(waiting.put(Interval(connections(9, 10), 10 * SECOND), 0, 0)) == [9, 10]

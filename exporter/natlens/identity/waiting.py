@@ -28,13 +28,15 @@ class Waiting:
     def put(self, interval: Interval, wait_ns: int, now_ns: int, *, every: bool = False) -> Interval:
         """Keep the connections with packets in the last ``wait_ns`` before the interval's end; return the others.
 
-        ``now_ns`` is of any steady clock: what is kept is due ``wait_ns`` later. ``every``: keep them all.
+        ``now_ns``, of any steady clock, is the interval's end: what is kept is due ``wait_ns`` after its last packet.
+        ``every``: keep them all.
         """
-        late = (interval.connections["end_ns"] > interval.end_ns - wait_ns) | every
+        ends = interval.connections["end_ns"]
+        late = (ends > interval.end_ns - wait_ns) | every
         if not late.any():
             return interval
         self._late.append(interval._replace(connections=interval.connections[late]))
-        self._due.append(now_ns + wait_ns)
+        self._due.append(now_ns + wait_ns - max(interval.end_ns - int(ends.max()), 0))
         return interval._replace(connections=interval.connections[~late])
 
     def take(self, now_ns: int | None = None) -> Interval | None:

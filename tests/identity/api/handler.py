@@ -133,7 +133,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, refuse: Refuse) -> None:
         found = status(refuse.code, refuse.message, refuse.details_retry_after_s, refuse.causes)
-        headers = {"Retry-After": refuse.retry_after} if refuse.retry_after is not None else {}
+        wanted = {"Retry-After": refuse.retry_after, "Location": refuse.location}
+        headers = {name: value for name, value in wanted.items() if value is not None}
         self._reply(refuse.code, object_body("Status", found, protobuf=self.protobuf), self._type(), headers)
 
     def _reply(

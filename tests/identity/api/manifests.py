@@ -99,7 +99,7 @@ CONTAINER_PORT = _join(_always(containerPort=PORT), _maybe(hostPort=PORT, hostIP
 CONTAINER = _join(_maybe(ports=_some(CONTAINER_PORT)), _pointers(restartPolicy=st.just("Always")))
 RUNNING = _always(startedAt=st.none() | TIME)
 ENDED = _always(startedAt=st.none() | TIME, finishedAt=st.none() | TIME)
-STATE = st.one_of(st.just({}), _always(running=RUNNING), _always(terminated=ENDED))
+STATE: st.SearchStrategy[Manifest] = st.one_of(st.just({}), _always(running=RUNNING), _always(terminated=ENDED))
 CONDITION = _always(type=TEXT, status=TEXT, lastTransitionTime=st.none() | TIME)
 IPS = _some(_always(ip=ADDRESS | LOUD))
 POD = _always(

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import yaml
@@ -53,20 +53,22 @@ def until(what: Callable[[], object], seconds: float = WAIT_SECONDS) -> None:
         time.sleep(0.005)
 
 
-def kubeconfig(path: Path, server: str, user: dict[str, object] | None = None, **cluster: object) -> Path:
+def kubeconfig(
+    path: Path, server: str, user: Mapping[str, object] | None = None, cluster: Mapping[str, object] | None = None
+) -> Path:
     """Write a kubeconfig of one context, and return it."""
     config = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "here",
         "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": server, **cluster}}],
-        "users": [{"name": "u", "user": user or {}}],
+        "clusters": [{"name": "c", "cluster": {"server": server, **(cluster or {})}}],
+        "users": [{"name": "u", "user": dict(user or {})}],
     }
     path.write_text(yaml.safe_dump(config))
     return path
 
 
-def access_to(api: ApiServer, directory: Path, user: dict[str, object] | None = None) -> Access:
+def access_to(api: ApiServer, directory: Path, user: Mapping[str, object] | None = None) -> Access:
     """Return a way to a server without TLS."""
     return Access.open(str(kubeconfig(directory / "kubeconfig", api.url, user)), None, allow_default_files=False)

@@ -30,6 +30,7 @@ class Refuse:
     retry_after: str | None = None
     details_retry_after_s: int = 0
     causes: tuple[str, ...] = ()
+    location: str | None = None
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ def test_a_bad_authority_is_named(tmp_path: Path, key: str, content: str | None)
     if content is not None:
         path.write_text(content)
     with pytest.raises(ConfigError, match=r"ca\.pem"):
-        opened(kubeconfig(tmp_path / "k", "https://127.0.0.1:1", **{key: str(path)}))
+        opened(kubeconfig(tmp_path / "k", "https://127.0.0.1:1", cluster={key: str(path)}))
 
 
 def test_default_files_are_read_only_where_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,10 +306,10 @@ def test_client_certificates_and_a_servers_other_name(tmp_path: Path) -> None:
     user: dict[str, object] = {"client-certificate": str(shown.cert), "client-key": str(shown.key)}
     with ApiServer(tls=authority.server("kubernetes.default", mutual=True)) as api:
         trusting = {"certificate-authority": str(authority.ca), "tls-server-name": "kubernetes.default"}
-        assert status(opened(kubeconfig(tmp_path / "k", api.url, user, **trusting))) == 200
+        assert status(opened(kubeconfig(tmp_path / "k", api.url, user, cluster=trusting))) == 200
         del trusting["tls-server-name"]
         with pytest.raises(Failure, match=r"127\.0\.0\.1") as failed:
-            status(opened(kubeconfig(tmp_path / "k2", api.url, user, **trusting)))
+            status(opened(kubeconfig(tmp_path / "k2", api.url, user, cluster=trusting)))
         assert failed.value.code == "tls"
 
 
@@ -318,7 +318,7 @@ def test_an_unverified_server_is_said_once_and_only_by_us(
 ) -> None:
     authority = Authority(tmp_path / "tls")
     with ApiServer(tls=authority.server()) as api:
-        access = opened(kubeconfig(tmp_path / "k", api.url, **{"insecure-skip-tls-verify": True}))
+        access = opened(kubeconfig(tmp_path / "k", api.url, cluster={"insecure-skip-tls-verify": True}))
         assert status(access) == status(access) == 200
     assert [record.getMessage() for record in caplog.records] == [
         f"{api.url} is not verified (insecure-skip-tls-verify): whoever answers gets the token"
@@ -328,14 +328,14 @@ def test_an_unverified_server_is_said_once_and_only_by_us(
 
 def test_a_proxy_is_asked(tmp_path: Path) -> None:
     with ApiServer() as proxy:
-        path = kubeconfig(tmp_path / "k", "http://kubernetes.invalid", {}, **{"proxy-url": proxy.url})
+        path = kubeconfig(tmp_path / "k", "http://kubernetes.invalid", {}, cluster={"proxy-url": proxy.url})
         status(opened(path))
         assert proxy.requests[0].headers["host"] == "kubernetes.invalid"
 
 
 def test_redirects_are_not_followed(tmp_path: Path) -> None:
     with ApiServer() as api:
-        api.add("list", SERVICES.path, [Refuse(302)])
+        api.add("list", SERVICES.path, [Refuse(302, location="/elsewhere")])
         assert status(access_to(api, tmp_path)) == 302
         assert len(api.requests) == 1
 

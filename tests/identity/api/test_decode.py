@@ -159,10 +159,9 @@ def test_one_unreadable_object_of_json_costs_no_other(hostile: str) -> None:
 
 
 def test_an_object_of_absurd_size_is_skipped_without_being_kept() -> None:
-    health = Health()
-    huge = b"\x0a" + b"\x80\x80\x80\x08" + b"x" * (16 << 20)
+    huge = serialized("Pod", pod("a", annotations={"big": "x" * (9 << 20)}))
     items = [huge, serialized("Pod", pod("b"))]
-    found = decoder("Pod", health).read_list(PROTOBUF, pieces(protobuf_list("Pod", "7", items), 1 << 16))
+    found = decoder("Pod").read_list(PROTOBUF, pieces(protobuf_list("Pod", "7", items), 1 << 16))
     assert [one.metadata.name for one in found.objects] == ["b"]
     assert found.unreadable == 1
 

@@ -21,6 +21,10 @@ class Clock:
         self.reflector = reflector or Reflector(SERVICES, Random(seed))
         self.requests: list[tuple[float, List | Watch]] = []
 
+    @property
+    def state(self) -> str:
+        return self.reflector.state
+
     def ask(self) -> List | Watch:
         """Wait as told, and return the next request."""
         while isinstance(step := self.reflector.next(self.now), Wait):
@@ -62,7 +66,7 @@ def test_begins_with_a_list_of_any_age_and_watches_from_its_version() -> None:
         "allowWatchBookmarks": "true",
         "resourceVersion": "10",
     }
-    assert clock.reflector.state == "synced"
+    assert clock.state == "synced"
 
 
 def test_watches_on_from_the_last_version_at_once_when_the_server_ends_the_watch() -> None:
@@ -110,6 +114,21 @@ def test_410_without_end_backs_off() -> None:
         clock.follow()
         clock.fail(status=410, event=True)
     assert clock.now - 1000 > 200
+
+
+def test_410_after_an_outage_is_one_list_with_jitter_too() -> None:
+    waits = []
+    for seed in range(30):
+        clock = Clock(seed)
+        clock.follow("10")
+        for _ in range(12):
+            clock.fail("connect")
+            clock.ask()
+        clock.fail(status=410)
+        waited, step = clock.after(clock.ask)
+        assert isinstance(step, List)
+        waits.append(waited)
+    assert max(waits) <= 5
 
 
 def test_any_other_error_event_is_a_list_with_backoff() -> None:
@@ -200,8 +219,10 @@ def test_a_server_without_bookmarks_is_not_asked_in_a_loop() -> None:
     clock = Clock()
     for _ in range(10):
         clock.follow()
+        clock.reflector.opened(clock.now)
         clock.now += 181
         clock.fail("silent")
+        assert clock.state == "synced", "where nothing happens silence is no news"
     assert len(clock.requests) == 20
     assert clock.now - 1000 > 10 * 181
 
@@ -212,7 +233,7 @@ def test_an_empty_list_is_believed_the_second_time() -> None:
     clock.fail(status=410, event=True)
     clock.ask()
     assert not clock.reflector.listed(clock.now, "11", 0)
-    assert clock.reflector.state == "held"
+    assert clock.state == "held"
     waited, step = clock.after(clock.ask)
     assert waited == pytest.approx(30)
     assert isinstance(step, List)
@@ -236,7 +257,7 @@ def test_an_empty_list_that_fills_again_was_not_believed() -> None:
 def test_an_empty_list_is_believed_where_there_was_nothing() -> None:
     clock = Clock()
     clock.follow("10", count=0)
-    assert clock.reflector.state == "synced"
+    assert clock.state == "synced"
     clock.reflector.event(clock.now, event("11", "ADDED"))
     clock.reflector.event(clock.now, event("12", "DELETED"))
     clock.fail(status=410, event=True)
@@ -258,7 +279,7 @@ def test_forbidden_is_asked_again_slowly() -> None:
     for _ in range(20):
         clock.ask()
         clock.fail(status=403)
-        assert clock.reflector.state == "forbidden"
+        assert clock.state == "forbidden"
         waited, _ = clock.after(clock.ask)
         clock.fail(status=403)
         assert 30 <= waited <= 60
@@ -268,11 +289,11 @@ def test_401_is_asked_again_soon_and_then_less_and_less() -> None:
     clock = Clock()
     clock.follow()
     clock.fail(status=401)
-    assert clock.reflector.state == "synced", "the token was only old"
+    assert clock.state == "synced", "the token was only old"
     waited, _ = clock.after(clock.ask)
     assert waited <= 1
     clock.fail(status=401)
-    assert clock.reflector.state == "unauthorized"
+    assert clock.state == "unauthorized"
 
 
 def test_retry_after_is_kept_and_bounded() -> None:
@@ -308,13 +329,13 @@ def test_one_break_is_no_news_but_two_are() -> None:
     clock = Clock()
     clock.follow()
     clock.fail("truncated")
-    assert clock.reflector.state == "synced"
+    assert clock.state == "synced"
     clock.ask()
     clock.fail("connect")
-    assert clock.reflector.state == "failing"
+    assert clock.state == "failing"
     clock.ask()
     clock.reflector.event(clock.now, event("11"))
-    assert clock.reflector.state == "synced"
+    assert clock.state == "synced"
 
 
 def test_a_watch_that_thrives_ends_the_backoff() -> None:

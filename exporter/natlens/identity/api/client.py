@@ -5,13 +5,14 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 
 from natlens.health import Health
 from natlens.identity.api.access import Access
+from natlens.identity.api.answer import Answer
 from natlens.identity.api.decode import ACCEPT, ACCEPT_WATCH, Decoder, Event, Listing
 from natlens.identity.api.failure import Failure
 from natlens.identity.api.keep import Keep
 from natlens.identity.api.reflector import SILENCE_S
 from natlens.identity.api.resources import Resource
 from natlens.identity.api.status import refusal
-from natlens.identity.api.transport import Answer, Line
+from natlens.identity.api.transport import Line
 from natlens.identity.objects import KubernetesObject
 
 __all__ = ["Client"]

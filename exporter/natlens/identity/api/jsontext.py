@@ -1,6 +1,7 @@
 """The API's JSON, for servers (proxies, virtual clusters) that answer so though protobuf was asked for."""
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -108,12 +109,19 @@ def _normalise(found: EndpointSlice) -> None:
 
 def _bare(found: Struct) -> None:
     """Make what is empty absent, where it may be absent: protobuf cannot tell them apart."""
-    for info in msgspec.structs.fields(found):
-        value = getattr(found, info.name)
+    for name, may_be_absent in _fields(type(found)):
+        value = getattr(found, name)
+        if value is None:
+            continue
         if isinstance(value, Struct):
             _bare(value)
         elif isinstance(value, list) and value and isinstance(value[0], Struct):
             for one in value:
                 _bare(one)
-        elif value in ("", []) and info.default is None:
-            setattr(found, info.name, None)
+        elif may_be_absent and value in ("", []):
+            setattr(found, name, None)
+
+
+@cache
+def _fields(kind: type[Struct]) -> tuple[tuple[str, bool], ...]:
+    return tuple((info.name, info.default is None) for info in msgspec.structs.fields(kind))

@@ -28,7 +28,7 @@ def _pod(message: schema.Pod, keep: Keep) -> objects.Pod:
         ),
         status=objects.PodStatus(
             phase=repeated(status.phase),
-            start_time=moment(status, "startTime"),
+            start_time=moment(status.startTime),
             conditions=[_condition(one) for one in status.conditions] or None,
             container_statuses=[objects.ContainerStatus(_state(one.state)) for one in status.containerStatuses] or None,
             pod_ip=service_address(status.podIP),
@@ -112,8 +112,8 @@ def _metadata(message: schema.ObjectMeta, keep: Keep) -> objects.Metadata:
         labels=keep.labels(message.labels),
         annotations=keep.annotations(message.annotations),
         owner_references=[_owner(one) for one in message.ownerReferences] or None,
-        creation_timestamp=moment(message, "creationTimestamp"),
-        deletion_timestamp=moment(message, "deletionTimestamp"),
+        creation_timestamp=moment(message.creationTimestamp),
+        deletion_timestamp=moment(message.deletionTimestamp),
         deletion_grace_period_seconds=message.deletionGracePeriodSeconds if grace else None,
         resource_version=message.resourceVersion or None,
     )
@@ -141,16 +141,14 @@ def _container_ports(messages: Iterable[schema.ContainerPort]) -> list[objects.C
 
 
 def _condition(message: schema.PodCondition) -> objects.Condition:
-    return objects.Condition(repeated(message.type), repeated(message.status), moment(message, "lastTransitionTime"))
+    return objects.Condition(repeated(message.type), repeated(message.status), moment(message.lastTransitionTime))
 
 
 def _state(message: schema.ContainerState) -> objects.ContainerState:
     running, ended = message.running, message.terminated
     return objects.ContainerState(
-        objects.Running(moment(running, "startedAt")) if message.HasField("running") else None,
-        objects.Finished(moment(ended, "startedAt"), moment(ended, "finishedAt"))
-        if message.HasField("terminated")
-        else None,
+        objects.Running(moment(running.startedAt)) if message.HasField("running") else None,
+        objects.Finished(moment(ended.startedAt), moment(ended.finishedAt)) if message.HasField("terminated") else None,
     )
 
 

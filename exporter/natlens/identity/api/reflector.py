@@ -62,7 +62,8 @@ class Reflector:
         self._known = 0  # objects
         self._began = self._heard = 0.0
         self._events = 0
-        self._bookmarked = False
+        self._opened = self._bookmarked = False
+        self._expired_before = False  # without a watch that thrived since
         self.state: State = "starting"
         """synced: what the sink has is current; held: an empty list is not believed yet."""
 
@@ -71,7 +72,7 @@ class Reflector:
         if (seconds := self._pace.wait_s(now)) > 0:
             return Wait(seconds)
         self._pace.started(now)
-        self._began, self._events, self._bookmarked = now, 0, False
+        self._began, self._events, self._opened, self._bookmarked = now, 0, False, False
         return Watch(self._watch_query()) if self._watching else List(self._list_query())
 
     def listed(self, now: float, version: str, count: int) -> bool:
@@ -90,6 +91,7 @@ class Reflector:
     def opened(self, now: float) -> None:
         """Take the server's agreement to a watch."""
         self._heard = now
+        self._opened = True
 
     def event(self, now: float, event: Event) -> bool:
         """Take an event; return whether its object is to be applied. Raises :class:`Failure` ``reordered``."""
@@ -99,8 +101,7 @@ class Reflector:
         self._heard = now
         self._events += 1
         self.state = "synced"
-        if now - self._began >= THRIVES_S:
-            self._pace.well()
+        self._thrive(now)
         if event.type == "BOOKMARK":
             self._bookmarked = True
             return False
@@ -119,13 +120,12 @@ class Reflector:
             self._failed(now, None)  # or it would be asked twice a second for ever
             return
         self.state = "synced"
-        if life >= THRIVES_S:
-            self._pace.well()
+        self._thrive(now)
 
     def failed(self, now: float, failure: Failure) -> None:
         """Take a request that failed, or a watch that did."""
-        if self._watching and self._events and now - self._began >= THRIVES_S:
-            self._pace.well()
+        if self._watching and self._opened:
+            self._thrive(now)
         match failure:
             case Failure(status=401):
                 self._failed(now, None, "unauthorized")
@@ -158,11 +158,16 @@ class Reflector:
         if not self._watching:
             self._version = ""
         self._watching = False
-        if self._pace.failures:
+        if self._expired_before:
             self._failed(now, None)
         else:
-            self._pace.failed(now)
             self._pace.pause(now, 0.0, RELIST_S)
+        self._expired_before = True
+
+    def _thrive(self, now: float) -> None:
+        if now - self._began >= THRIVES_S:
+            self._pace.well()
+            self._expired_before = False
 
     def _list_query(self) -> dict[str, str]:
         query = self._selected()

@@ -28,6 +28,7 @@ class Standing:
     def __init__(self, resource: Resource, server: str, health: Health) -> None:
         self._resource, self._server, self._health = resource, server, health
         self._state: State = "starting"
+        self._lost = resource.lost
         health.set("identity_synced", 0, resource=resource.label)
 
     def now(self, state: State, failure: Failure | None) -> None:
@@ -39,6 +40,7 @@ class Standing:
         before, self._state = self._state, state
         self._health.set("identity_synced", float(state == "synced"), resource=self._resource.label)
         if state == "synced":
+            self._lost = "changes are not seen"
             log.log(
                 logging.DEBUG if before == "starting" else logging.INFO, "%s: %s", self._resource.label, "in step again"
             )
@@ -56,6 +58,6 @@ class Standing:
             self._server,
             failure.code,
             failure.message,
-            self._resource.lost,
+            self._lost,
             way_out.format(right=right),
         )

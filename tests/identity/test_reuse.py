@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-import pytest
 from tests.identity.clusters import S, backend, index, ns, pod, service, slice_of
 
 from natlens.health import Health
@@ -140,10 +139,9 @@ def questions(world: World, tenants: list[Tenant]) -> Iterator[Question]:
             yield Question(at + WAIT, one, at, life >= 3 and part not in {0.0, 0.001, 0.999})
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_ten_thousand_reuses_and_no_wrong_name(seed: int) -> None:
+def test_ten_thousand_reuses_and_no_wrong_name() -> None:
     of = index(Health(), wait_ns=int(WAIT * S))
-    world = World(of, seed)
+    world = World(of, seed=1)
     ways = ["bound", "pods", "slices", "service"]
     chains = [chain(world, number, ways[number % 4], REUSES // CHAINS + 1) for number in range(CHAINS)]
     happenings = [each for tenants in chains for one in tenants for each in tell(world, one)]

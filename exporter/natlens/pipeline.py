@@ -43,6 +43,7 @@ __all__ = ["Pipeline", "limits", "run", "take"]
 log = logging.getLogger(__name__)
 
 SECOND = 1_000_000_000
+WAKING_NS = 50_000_000  # what it may take this thread to be woken
 LOOK_S = 0.05  # how often is looked whether there are names yet
 ASKED = 500  # tuples a window that ctnetlink is asked for: a scan must not stop the agent (50 µs each)
 
@@ -54,8 +55,8 @@ class Bell(Protocol):
         """Return the descriptor."""
         ...
 
-    def hear(self) -> None:
-        """Take what there is."""
+    def hear(self, quiet_ns: int | None = None) -> None:
+        """Take what there is, and was not yet at ``quiet_ns`` (Unix time) if that is known."""
         ...
 
 
@@ -165,13 +166,15 @@ class Pipeline:
             waiting.register(self._capture.bell, selectors.EVENT_READ)
             for bell in self._names.bells:
                 waiting.register(bell, selectors.EVENT_READ)
+            quiet_ns = time.time_ns()
             while True:
-                ready = {key.fileobj for key, _ in waiting.select(self._pause(due))}
+                ready, quiet_ns, asked_ns = self._wait(waiting, due, quiet_ns)
                 if self._awake in ready:
                     break
                 for bell in self._names.bells:
                     if bell in ready:
-                        bell.hear()
+                        bell.hear(quiet_ns)
+                quiet_ns = asked_ns
                 if self._capture.bell in ready:
                     self._capture.refresh()
                 while self._names.ready and (interval := self._waiting.take(time.monotonic_ns())):
@@ -181,6 +184,19 @@ class Pipeline:
                     give_back()
                     due = max(due + self._options.interval, time.monotonic())
         self._finish()
+
+    def _wait(self, waiting: selectors.BaseSelector, due: float, quiet_ns: int) -> tuple[set[object], int, int]:
+        """Return what is ready, when nothing of it was, and when the rest was not (Unix time).
+
+        ``quiet_ns``: when nothing was ready the last time.
+        """
+        asked_ns = time.time_ns()
+        ready = waiting.select(0)
+        if not ready:
+            ready = waiting.select(self._pause(due))
+            woken_ns = time.time_ns()
+            quiet_ns, asked_ns = max(asked_ns, woken_ns - WAKING_NS), woken_ns
+        return {key.fileobj for key, _ in ready}, quiet_ns, asked_ns
 
     def _pause(self, due: float) -> float:
         """Return how long there is nothing to do (s)."""

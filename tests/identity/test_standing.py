@@ -18,6 +18,7 @@ from natlens.identity.standing import Place, Reporter, Standings, Vicinity
 
 UPLINK, SECOND, POD = 2, 3, 9
 OUTSIDE, OUTSIDE_TOO, SERVICE = "203.0.113.1", "203.0.113.2", "10.96.0.1"
+NEAR, ALL = "169.254.7.7", "224.0.0.251"
 
 
 class Sight(NamedTuple):
@@ -54,7 +55,7 @@ class World:
         def of(end: End) -> Place:
             at = node if end.address == SERVICE else node_of(end.address)
             if at is None:
-                return Place.OUTSIDE
+                return Place.NEARBY if end.address in (NEAR, ALL) else Place.OUTSIDE
             return Place.HERE if at == node else Place.AGENT if at in self.agents else Place.BARE
 
         return of
@@ -107,6 +108,11 @@ EVERYWHERE = World(frozenset({1, 2, 3}))
         ("a load balancer's packet passes", Sight(1, OUTSIDE, OUTSIDE_TOO, came_in=SECOND), Reporter.TRANSIT, True),
         ("and comes by the link between nodes", Sight(2, OUTSIDE, OUTSIDE_TOO), Reporter.TRANSIT, False),
         ("a pod of an unknown range", Sight(1, "172.31.0.9", OUTSIDE, came_in=POD), Reporter.SOURCE, True),
+        ("first seen by its answer", Sight(1, OUTSIDE, host(1), "", pod(1), POD), Reporter.DESTINATION, True),
+        ("a router to all hosts", Sight(1, OUTSIDE, ALL, came_in=SECOND), Reporter.TRANSIT, False),
+        ("a pod to all hosts", Sight(1, pod(1), ALL, came_in=POD), Reporter.SOURCE, True),
+        ("a pod's neighbour discovery", Sight(1, NEAR, ALL, came_in=POD), Reporter.SOURCE, True),
+        ("a neighbour's", Sight(1, NEAR, host(1)), Reporter.DESTINATION, False),
         ("external backend, masqueraded", Sight(1, OUTSIDE, host(1), host(1), OUTSIDE_TOO), Reporter.TRANSIT, True),
     ],
 )
@@ -186,6 +192,39 @@ def test_it_stays_what_the_first_record_said_until_the_flow_ends() -> None:
     rows["end_reason"] = EndReason.END_OF_FLOW_DETECTED
     assert standings.of(rows, ends, elsewhere).primary.tolist() == [True, False]
     assert standings.of(rows, ends, elsewhere).primary.tolist() == [False, False]
+
+
+def test_what_goes_on_is_not_looked_at_again() -> None:
+    rows, ends = columns([Sight(1, pod(1), pod(2), came_in=POD)])
+    standings = Standings()
+    standings.of(rows, ends, Vicinity(EVERYWHERE.place(1)))
+
+    def never(end: End) -> Place:
+        raise AssertionError(end)
+
+    assert standings.of(rows, ends, Vicinity(never)).primary.tolist() == [True]
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.booleans()), max_size=8), max_size=8))
+def test_many_flows_are_remembered_as_a_dictionary_would(windows: list[list[tuple[int, bool, bool]]]) -> None:
+    standings = Standings()
+    said: dict[int, bool] = {}
+    for window in windows:
+        records = {flow: (here, goes_on) for flow, here, goes_on in window}
+        if not records:
+            continue
+        rows, ends = columns([Sight(1, pod(1) if here else pod(2), OUTSIDE) for here, _ in records.values()])
+        rows["flow_id"][:, 0] = list(records)
+        rows["end_reason"] = [
+            EndReason.ACTIVE_TIMEOUT if more else EndReason.IDLE_TIMEOUT for _, more in records.values()
+        ]
+        expected = [said.get(flow, here) for flow, (here, _) in records.items()]
+        found = standings.of(rows, ends, Vicinity(EVERYWHERE.place(1)))
+        assert found.primary.tolist() == expected
+        for (flow, (_, more)), primary in zip(records.items(), expected, strict=True):
+            said[flow] = primary
+            if not more:
+                del said[flow]
 
 
 def test_each_different_end_of_a_role_is_looked_at_once() -> None:

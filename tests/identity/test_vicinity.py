@@ -35,7 +35,7 @@ addressType: IPv4
 endpoints: [{addresses: [10.244.1.9], nodeName: here}]
 ports: [{port: 4317}]
 """
-ETH0, VETH, TUNNEL = 2, 7, 8
+ETH0, ETH1, VETH, TUNNEL = 2, 3, 7, 8
 
 
 class Told:
@@ -44,23 +44,30 @@ class Told:
     def __init__(self) -> None:
         self.missed = False
         self.events: list[Evidence] = []
+        self.default = Way(ETH0, "192.0.2.254", 0)
         self.local = {"192.0.2.1", "10.244.1.0", "198.51.100.1"}
         self.ways = {
-            "172.31.0.7": Way(VETH, None),
-            "10.244.1.5": Way(VETH, None),
-            "10.9.0.1": Way(ETH0, "192.0.2.2"),
-            "10.8.0.1": Way(TUNNEL, "10.8.0.0"),
-            "10.244.2.0": Way(ETH0, "192.0.2.2"),
+            "172.31.0.7": Way(VETH, None, 32),
+            "10.244.1.5": Way(VETH, None, 32),
+            "10.9.0.1": Way(ETH0, "192.0.2.2", 24),
+            "10.8.0.1": Way(TUNNEL, "10.8.0.0", 24),
+            "10.244.2.0": Way(ETH1, "198.51.100.2", 24),
         }
 
     def is_local(self, address: str) -> bool:
         return address in self.local
 
     def way(self, address: str) -> Way | None:
-        return self.ways.get(address, Way(ETH0, "192.0.2.254"))
+        return self.ways.get(address, self.default)
 
     def is_tunnel(self, ifindex: int) -> bool:
         return ifindex == TUNNEL
+
+    def is_broadcast(self, address: str) -> bool:
+        return address == "192.0.2.255"
+
+    def uplinks(self) -> frozenset[int]:
+        return frozenset({self.default.ifindex})
 
     def pod_devices(self) -> frozenset[int]:
         return frozenset({VETH})
@@ -105,11 +112,31 @@ SERVICE = Endpoint(k8s_service_name="web", k8s_object_kind="service")
         ("10.8.0.1", UNKNOWN, Place.AGENT),  # into a tunnel
         ("10.7.0.1", UNKNOWN, Place.OUTSIDE),
         ("203.0.113.1", Endpoint(k8s_object_kind="external"), Place.OUTSIDE),
+        ("203.0.113.50", Endpoint(k8s_node_name="here", k8s_object_kind="node"), Place.AGENT),  # a cloud translates it
+        ("fe80::9", Endpoint(k8s_object_kind="link_local"), Place.NEARBY),
+        ("224.0.0.251", UNKNOWN, Place.NEARBY),
+        ("192.0.2.255", UNKNOWN, Place.NEARBY),
+        ("255.255.255.255", UNKNOWN, Place.NEARBY),
     ],
 )
 def test_where_an_end_is(address: str, named: Endpoint, place: Place) -> None:
     where, _ = surroundings(Told())
     assert where.vicinity().place(End(address, named)) == place
+
+
+@pytest.mark.parametrize("default", [Way(ETH0, "192.0.2.2", 0), Way(TUNNEL, None, 0), Way(TUNNEL, None, 1)])
+def test_the_world_is_outside_though_a_node_or_a_tunnel_leads_there(default: Way) -> None:
+    network = Told()
+    network.default = default
+    where, _ = surroundings(network)
+    assert where.vicinity().place(End("203.0.113.1", UNKNOWN)) == Place.OUTSIDE
+
+
+def test_a_link_that_leads_outside_too_is_no_link_between_nodes() -> None:
+    network = Told()
+    network.default = Way(ETH1, "198.51.100.254", 0)
+    where, _ = surroundings(network)
+    assert where.vicinity().node_links == frozenset()
 
 
 def test_cluster_cidrs_are_inside() -> None:
@@ -128,7 +155,7 @@ def test_a_node_runs_an_agent_if_its_service_says_so_or_nobody_knows(agents: tup
 def test_links_to_other_nodes_are_those_by_which_their_pods_are_reached() -> None:
     where, _ = surroundings(Told())
     vicinity = where.vicinity()
-    assert (vicinity.node_links, vicinity.pod_devices) == (frozenset({ETH0}), frozenset({VETH}))
+    assert (vicinity.node_links, vicinity.pod_devices) == (frozenset({ETH1}), frozenset({VETH}))
 
 
 @pytest.mark.parametrize(("address", "unsure"), [("172.31.0.7", 1), ("10.244.1.5", 0)])
@@ -155,7 +182,7 @@ def test_what_changes_is_heard() -> None:
     network = Told()
     where, index = surroundings(network)
     assert where.vicinity().place(End("10.7.0.1", UNKNOWN)) == Place.OUTSIDE
-    network.ways["10.7.0.1"] = Way(VETH, None)
+    network.ways["10.7.0.1"] = Way(VETH, None, 32)
     network.events = [Bound("10.7.0.1", VETH, 5 * SECOND), Gone(VETH, 6 * SECOND)]
     where.hear()
     assert where.vicinity().place(End("10.7.0.1", UNKNOWN)) == Place.HERE

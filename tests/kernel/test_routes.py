@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from natlens.kernel import routes
+from natlens.kernel import listener
 from natlens.kernel.routes import Bound, Evidence, Gone, Network, Way
 from natlens.ui.lab.namespaces import Namespace
 from natlens.ui.lab.node import Node
@@ -68,15 +68,15 @@ def test_own_addresses_are_those_of_every_device(node: Node, heard: Network) -> 
 def test_the_way_is_the_longest_prefix_then_the_least_metric(node: Node, heard: Network) -> None:
     eth0 = ifindex(node, "eth0")
     pod = node.pod("a")
-    until(heard, lambda _: heard.way(pod.ip) == Way(ifindex(node, pod.device), None))
-    assert heard.way("203.0.113.1") == Way(eth0, node.outside.ip)
-    assert heard.way("2001:db8:5::1") == Way(eth0, node.outside.ip6)
+    until(heard, lambda _: heard.way(pod.ip) == Way(ifindex(node, pod.device), None, 24))
+    assert heard.way("203.0.113.1") == Way(eth0, node.outside.ip, 0)
+    assert heard.way("2001:db8:5::1") == Way(eth0, node.outside.ip6, 0)
     node.namespace.ip(
         "route add 203.0.113.0/24 via 192.0.2.3 metric 20\nroute add 203.0.113.0/24 via 192.0.2.4 metric 10"
     )
-    until(heard, lambda _: heard.way("203.0.113.1") == Way(eth0, "192.0.2.4"))
+    until(heard, lambda _: heard.way("203.0.113.1") == Way(eth0, "192.0.2.4", 24))
     node.namespace.ip("route del 203.0.113.0/24 via 192.0.2.4 metric 10")
-    until(heard, lambda _: heard.way("203.0.113.1") == Way(eth0, "192.0.2.3"))
+    until(heard, lambda _: heard.way("203.0.113.1") == Way(eth0, "192.0.2.3", 24))
     node.namespace.ip("route add blackhole 203.0.113.1/32")
     until(heard, lambda _: heard.way("203.0.113.1") is None)
 
@@ -105,12 +105,13 @@ def test_an_interface_that_is_down_has_lost_its_pod(node: Node, heard: Network) 
     index = ifindex(node, host_route(node, "a", "10.244.7.2", "calia"))
     node.namespace.ip("link set calia down")
     assert Gone in {type(one) for one in until(heard, lambda found: any(isinstance(one, Gone) for one in found))}
-    assert (heard.way("10.244.7.2") or Way(0, None)).ifindex != index
+    assert (heard.way("10.244.7.2") or Way(0, None, 0)).ifindex != index
 
 
 def test_the_uplink_is_no_pods(node: Node, heard: Network) -> None:
-    node.namespace.ip("route add 203.0.113.9/32 via 192.0.2.2")
-    until(heard, lambda _: heard.way("203.0.113.9") == Way(ifindex(node, "eth0"), node.outside.ip))
+    node.namespace.ip("route add 203.0.113.9/32 via 192.0.2.2\nroute add 192.0.2.9/32 dev eth0")  # a veth, as in kind
+    until(heard, lambda _: heard.way("192.0.2.9") == Way(ifindex(node, "eth0"), None, 32))
+    assert heard.uplinks() == {ifindex(node, "eth0")}
     assert heard.bound() == []
     assert heard.pod_devices() == frozenset()
 
@@ -134,7 +135,7 @@ def test_tunnels_are_told_by_what_they_are(node: Node, heard: Network) -> None:
 
 
 def test_what_was_missed_is_read_anew(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "QUEUE", 1)
+    monkeypatch.setattr(listener, "QUEUE", 1)
     heard = network(node.namespace)
     device = host_route(node, "a", "10.244.7.2")
     node.namespace.ip("\n".join(f"addr add 198.51.100.{last}/32 dev eth0" for last in range(1, 200)))
@@ -145,3 +146,51 @@ def test_what_was_missed_is_read_anew(node: Node, monkeypatch: pytest.MonkeyPatc
         ("10.244.7.2", ifindex(node, device))
     ]
     heard.close()
+
+
+def test_what_waited_when_messages_were_lost_is_not_believed(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "QUEUE", 1)
+    heard = network(node.namespace)
+    addresses = [f"198.51.100.{last}" for last in range(1, 200)]
+    for what in ("add", "del"):
+        node.namespace.ip("\n".join(f"addr {what} {address}/32 dev eth0" for address in addresses))
+    heard.refresh()
+    assert heard.missed
+    heard.refresh()  # of what waited before that, nothing comes after it
+    assert heard.is_local(node.ip)
+    assert not any(map(heard.is_local, addresses))
+    heard.close()
+
+
+def test_a_route_goes_with_its_nexthop_object(node: Node, heard: Network) -> None:
+    eth0 = ifindex(node, "eth0")
+    node.namespace.ip("nexthop add id 7 via 192.0.2.9 dev eth0\nroute add 203.0.113.0/24 nhid 7")
+    until(heard, lambda _: heard.way("203.0.113.1") == Way(eth0, "192.0.2.9", 24))
+    node.namespace.ip("nexthop del id 7")
+    until(heard, lambda _: heard.way("203.0.113.1") == Way(eth0, node.outside.ip, 0))
+
+
+def test_table_main_goes_before_those_that_rules_name(node: Node, heard: Network) -> None:
+    eth0 = ifindex(node, "eth0")
+    node.namespace.ip("""
+        route add default via 192.0.2.2 metric 100
+        route del default via 192.0.2.2 metric 0
+        route add default via 192.0.2.3 table 51820
+        route add 203.0.113.0/24 via 192.0.2.4 table 51820
+    """)
+    until(heard, lambda _: heard.way("203.0.113.1") == Way(eth0, "192.0.2.4", 24))
+    assert heard.way("8.8.8.8") == Way(eth0, "192.0.2.2", 0)
+
+
+def test_link_local_addresses_are_behind_no_device(node: Node, heard: Network) -> None:
+    host_route(node, "a", "10.244.7.2")
+    until(heard, lambda _: bool(heard.pod_devices()))
+    assert heard.way("fe80::9") is None
+
+
+def test_an_address_on_two_devices_goes_with_the_last(node: Node, heard: Network) -> None:
+    node.namespace.ip("addr add 198.51.100.1/24 brd 198.51.100.255 dev eth0\naddr add 198.51.100.1/24 dev lo")
+    until(heard, lambda _: heard.is_broadcast("198.51.100.255"))
+    node.namespace.ip("addr del 198.51.100.1/24 dev eth0")
+    until(heard, lambda _: not heard.is_broadcast("198.51.100.255"))
+    assert heard.is_local("198.51.100.1")

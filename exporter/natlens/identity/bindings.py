@@ -14,11 +14,13 @@ __all__ = ["Bindings"]
 
 @dataclass(slots=True, eq=False)
 class Binding:
-    """An address was reached by an interface in [since, until)."""
+    """An address was reached by an interface in [since, until), if not from ``after`` or until ``before`` already."""
 
     ifindex: int
     since: int
+    after: int
     until: int = END
+    before: int = END
 
 
 class Bindings:
@@ -29,22 +31,26 @@ class Bindings:
         self._of: dict[str, list[Binding]] = {}
         self._by_ifindex: dict[int, set[str]] = {}
 
-    def bind(self, address: str, ifindex: int, at_ns: int) -> bool:
-        """Enter a route to an address; return False if it was known. It takes the place of a route by another."""
+    def bind(self, address: str, ifindex: int, at_ns: int, after_ns: int) -> bool:
+        """Enter a route to an address; return False if it was known. It takes the place of a route by another.
+
+        The route was there at ``at_ns``, and not yet at ``after_ns``.
+        """
         known = self._of.setdefault(address, [])
         if known and known[-1].until == END:
             if known[-1].ifindex == ifindex:
                 return False
-            self._end(address, at_ns)
-        known.append(Binding(ifindex, max(at_ns, known[-1].until if known else at_ns)))
+            self._end(address, at_ns, after_ns)
+        since = max(at_ns, known[-1].until if known else at_ns)
+        known.append(Binding(ifindex, since, min(after_ns, since)))
         self._by_ifindex.setdefault(ifindex, set()).add(address)
         return True
 
-    def unbind(self, ifindex: int, at_ns: int) -> list[str]:
-        """Enter the end of an interface; return its addresses."""
+    def unbind(self, ifindex: int, at_ns: int, after_ns: int) -> list[str]:
+        """Enter the end of an interface, over at ``at_ns`` and not yet at ``after_ns``; return its addresses."""
         addresses = sorted(self._by_ifindex.get(ifindex, ()))
         for address in addresses:
-            self._end(address, at_ns)
+            self._end(address, at_ns, after_ns)
         return addresses
 
     def clear(self) -> list[str]:
@@ -70,7 +76,7 @@ class Bindings:
 
     def borders(self, address: str) -> list[int]:
         """Return the times at which an address changed hands."""
-        return [time for one in self._of.get(address, ()) for time in (one.since, one.until) if time < END]
+        return [time for one in self._of.get(address, ()) for time in _times(one) if time < END]
 
     def told(self, address: str, claims: Sequence[tuple[Interval, int]]) -> list[tuple[Interval, bool]]:
         """Return when claims of local pods on an address held, as far as the interfaces tell.
@@ -91,13 +97,18 @@ class Bindings:
             for (held, _), choice in zip(claims, choices, strict=True)
         ]
 
-    def _end(self, address: str, at_ns: int) -> None:
+    def _end(self, address: str, at_ns: int, after_ns: int) -> None:
         last = self._of[address][-1]
         last.until = max(at_ns, last.since)
+        last.before = min(max(after_ns, last.since), last.until)
         held = self._by_ifindex[last.ifindex]
         held.discard(address)
         if not held:
             del self._by_ifindex[last.ifindex]
+
+
+def _times(binding: Binding) -> tuple[int, ...]:
+    return binding.after, binding.since, binding.before, binding.until
 
 
 def _may_be(binding: Binding, held: Interval, proved: int, *, first: bool) -> bool:
@@ -127,11 +138,12 @@ def _settle(choices: list[list[Binding]]) -> bool:
 
 def _clipped(held: Interval, choice: Sequence[Binding], known: Sequence[Binding], grace_ns: int) -> Interval:
     """Return a pod's interval within the bindings that may be its; it is no tombstone where another's has begun."""
-    since, until = choice[0].since, max(one.until for one in choice)
+    since, (until, before) = choice[0].since, max((one.until, one.before) for one in choice)
     if since <= held.sure_since:
-        held = held._replace(since=since, sure_since=since if len(choice) == 1 else held.sure_since)
+        begin = max(held.since, choice[0].after)
+        held = held._replace(since=begin, sure_since=since if len(choice) == 1 else held.sure_since)
     if until == END:
         return held
     gone = min([until + grace_ns, *(one.since for one in known if one.since >= until)])
-    sure_until = until if len(choice) == 1 else min(held.sure_until, until)
+    sure_until = before if len(choice) == 1 else min(held.sure_until, before)
     return held._replace(sure_until=sure_until, until=until, gone=gone)

@@ -116,16 +116,19 @@ class Index:
         """Return a sink for one who lists this node's objects of a kind only, or for one beside whom another does."""
         return Part(self, own)
 
-    def bind(self, address: str, ifindex: int, at_ns: int) -> None:
-        """Take that the kernel reaches ``address``, a local pod's, by an interface from ``at_ns`` on."""
+    def bind(self, address: str, ifindex: int, at_ns: int, after_ns: int | None = None) -> None:
+        """Take that the kernel reaches ``address``, a local pod's, by an interface: at ``at_ns``, not at ``after_ns``.
+
+        Without ``after_ns`` it does so since ``at_ns``, exactly.
+        """
         with self._lock:
-            if self._bindings.bind(address, ifindex, at_ns):
+            if self._bindings.bind(address, ifindex, at_ns, at_ns if after_ns is None else after_ns):
                 self._views.drop(address)
 
-    def unbind(self, ifindex: int, at_ns: int) -> None:
-        """Take that an interface was gone at ``at_ns``, exactly."""
+    def unbind(self, ifindex: int, at_ns: int, after_ns: int | None = None) -> None:
+        """Take that an interface was gone at ``at_ns``, and not yet at ``after_ns``; without, exactly then."""
         with self._lock:
-            for address in self._bindings.unbind(ifindex, at_ns):
+            for address in self._bindings.unbind(ifindex, at_ns, at_ns if after_ns is None else after_ns):
                 self._views.drop(address)
 
     def forget_bindings(self) -> None:

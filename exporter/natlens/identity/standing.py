@@ -5,7 +5,7 @@ its part of one answer without asking another.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from natlens.flows.connection import EndReason, Nat
-from natlens.flows.hashing import one_of
 from natlens.identity.ends import End, Ends
 from natlens.identity.naming import FourEnds
 
@@ -48,6 +47,7 @@ class Place(IntEnum):
     AGENT = 1  # at another node, which runs an agent
     BARE = 2  # at another node, which runs none
     OUTSIDE = 3
+    NEARBY = 4  # link-local, or all hosts of a link: several nodes may see it, and none knows whose it is
 
 
 @dataclass(frozen=True)
@@ -62,62 +62,76 @@ class Vicinity:
     """ifindexes that lead to other nodes."""
 
 
-@dataclass
-class _Fixed:
-    """What was said in the first record of flows that go on; the ids are in order."""
+class _Fixed(NamedTuple):
+    """What was said in the first record of flows; the ids ascend."""
 
-    ids: npt.NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
-    reporter: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
-    primary: Mask = field(default_factory=lambda: np.zeros(0, np.bool_))
+    ids: npt.NDArray[np.uint64]
+    reporter: npt.NDArray[np.uint8]
+    primary: Mask
+
+    def find(self, ids: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.intp], Mask]:
+        """Return where those of ``ids`` (ascending) stand that are here, and which of them are."""
+        if not len(self.ids):
+            return np.zeros(0, np.intp), np.zeros(len(ids), np.bool_)
+        at = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        known = self.ids[at] == ids
+        return at[known], known
+
+    def without(self, at: npt.NDArray[np.intp]) -> "_Fixed":
+        """Return the others."""
+        stays = np.ones(len(self.ids), np.bool_)
+        stays[at] = False
+        return _Fixed(self.ids[stays], self.reporter[stays], self.primary[stays])
+
+    def joined(self, others: "_Fixed") -> "_Fixed":
+        """Return both, of each id the first."""
+        ids = np.r_[self.ids, others.ids]
+        order = np.argsort(ids, kind="stable")  # two ascending runs: one merge
+        first = order[np.r_[True, np.diff(ids[order]) != 0][: len(order)]]
+        reporter, primary = np.r_[self.reporter, others.reporter], np.r_[self.primary, others.primary]
+        return _Fixed(ids[first], reporter[first], primary[first])
 
 
 class Standings:
     """Decides at a flow's first record, and says the same in all later ones."""
 
     def __init__(self) -> None:
-        self._fixed = _Fixed()
+        self._fixed = _Fixed(np.zeros(0, np.uint64), np.zeros(0, np.uint8), np.zeros(0, np.bool_))
 
     def of(self, connections: npt.NDArray[np.void], ends: FourEnds, vicinity: Vicinity) -> Standing:
         """Return where this node stands towards connections (shape (n,), dtype CONNECTION) with these ends."""
-        reporter, primary = _decide(connections, ends, vicinity)
         ids = connections["flow_id"][:, 0] ^ connections["flow_id"][:, 1]
-        fixed = self._fixed
-        if len(fixed.ids) and len(ids):
-            at = np.minimum(np.searchsorted(fixed.ids, ids), len(fixed.ids) - 1)
-            known = fixed.ids[at] == ids
-            reporter = np.where(known, fixed.reporter[at], reporter)
-            primary = np.where(known, fixed.primary[at], primary)
-        self._remember(ids, reporter, primary, connections["end_reason"] == EndReason.ACTIVE_TIMEOUT)
+        order = np.argsort(ids)
+        at, known = self._fixed.find(ids[order])
+        reporter, primary = np.zeros(len(ids), np.uint8), np.zeros(len(ids), np.bool_)
+        reporter[order[known]], primary[order[known]] = self._fixed.reporter[at], self._fixed.primary[at]
+        new = np.sort(order[~known])
+        if len(new):
+            nat, ifindex = connections["nat"][new], connections["ifindex"][new]
+            source, destination, _, answering = (one.take(new) for one in ends)
+            reporter[new], primary[new] = _decide(nat, ifindex, (source, destination, answering), vicinity)
+        going_on = order[connections["end_reason"][order] == EndReason.ACTIVE_TIMEOUT]
+        self._fixed = self._fixed.without(at).joined(_Fixed(ids[going_on], reporter[going_on], primary[going_on]))
         return Standing(reporter, primary)
 
-    def _remember(self, ids: npt.NDArray[np.uint64], reporter: Places, primary: Mask, going_on: Mask) -> None:
-        if not len(ids):
-            return
-        fixed = self._fixed
-        stays = ~one_of(fixed.ids, np.sort(ids)) if len(fixed.ids) else np.zeros(0, np.bool_)
-        together = np.r_[fixed.ids[stays], ids[going_on]]
-        _, first = np.unique(together, return_index=True)
-        self._fixed = _Fixed(
-            together[first],
-            np.r_[fixed.reporter[stays], reporter[going_on]][first],
-            np.r_[fixed.primary[stays], primary[going_on]][first],
-        )
 
-
-def _decide(connections: npt.NDArray[np.void], ends: FourEnds, vicinity: Vicinity) -> tuple[Places, Mask]:
-    source, destination, _, answering = ends
+def _decide(
+    nat: npt.NDArray[np.uint8], ifindex: npt.NDArray[np.uint32], ends: tuple[Ends, Ends, Ends], vicinity: Vicinity
+) -> tuple[Places, Mask]:
+    """``ends`` are source, destination, and destination after translation."""
+    source, destination, answering = ends
 
     def places(of: Ends) -> Places:
         each = [Place.OUTSIDE if end is None else vicinity.place(end) for end in of.each]
         return np.array(each, np.uint8)[of.codes]
 
     initiator = places(source)
-    answerer = np.where(connections["nat"] & Nat.DNAT, places(answering), places(destination))
-    by_pod = np.isin(connections["ifindex"], list(vicinity.pod_devices))
-    initiator[by_pod & (initiator == Place.OUTSIDE)] = Place.HERE
-    return _reporter(initiator == Place.HERE, answerer == Place.HERE), _primary(
-        initiator, answerer, connections, vicinity
-    )
+    answerer = np.where(nat & Nat.DNAT, places(answering), places(destination))
+    begins = np.isin(ifindex, list(vicinity.pod_devices)) & (answerer != Place.HERE)  # else it may be of an answer
+    initiator[begins & ((initiator == Place.OUTSIDE) | (initiator == Place.NEARBY))] = Place.HERE
+    came_in = ~np.isin(ifindex, list(vicinity.node_links))
+    primary = _primary(initiator, answerer, (nat & Nat.SNAT) != 0, came_in)
+    return _reporter(initiator == Place.HERE, answerer == Place.HERE), primary
 
 
 def _reporter(begins: Mask, answers: Mask) -> Places:
@@ -128,13 +142,15 @@ def _reporter(begins: Mask, answers: Mask) -> Places:
     ).astype(np.uint8)
 
 
-def _primary(initiator: Places, answerer: Places, connections: npt.NDArray[np.void], vicinity: Vicinity) -> Mask:
-    """Return whether this is the first of the nodes that would count and run an agent."""
+def _primary(initiator: Places, answerer: Places, translates: Mask, came_in: Mask) -> Mask:
+    """Return whether this is the first of the nodes that would count and run an agent.
+
+    ``came_in``: by a link that leads to no other node.
+    """
+    elsewhere = (initiator == Place.AGENT) | (initiator == Place.NEARBY)
     crossing = (initiator == Place.OUTSIDE) & (answerer == Place.OUTSIDE)
-    came_in = ~np.isin(connections["ifindex"], list(vicinity.node_links))
-    translates = (connections["nat"] & Nat.SNAT) != 0
     found: Mask = np.select(
-        [initiator == Place.HERE, initiator == Place.AGENT, translates, answerer == Place.HERE, crossing],
+        [initiator == Place.HERE, elsewhere, translates, answerer == Place.HERE, crossing],
         [True, False, True, True, came_in],
         False,
     )

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from itertools import islice
 
 from natlens.health import Health
+from natlens.identity.endpoint import Endpoint
 from natlens.identity.ends import End
 from natlens.identity.index import Index
 from natlens.identity.networks import Network as IpNetwork
@@ -21,8 +22,13 @@ log = logging.getLogger(__name__)
 
 MOST = 65_536
 """Places that are remembered."""
+TICK_NS = 10_000_000
+"""By so much a packet's time may be too early: the kernel's coarse clock, at 100 Hz."""
 NODES_LOOKED_AT = 64
 """By how many of the nodes a link is known to lead to nodes."""
+SPLIT_DEFAULT = 1
+"""Prefix length of the halves that a VPN makes of a default route: what is behind it is not in the cluster for that."""
+ALL_HOSTS = ip_address("255.255.255.255")
 
 
 class Surroundings:
@@ -47,9 +53,9 @@ class Surroundings:
         """Return a descriptor that becomes readable when the network changed."""
         return self._network.fileno()
 
-    def hear(self) -> None:
-        """Read what changed in the node's network."""
-        self._take(self._network.refresh())
+    def hear(self, quiet_ns: int | None = None) -> None:
+        """Read what changed in the node's network, since ``quiet_ns`` (Unix time) if that is known."""
+        self._take(self._network.refresh(), quiet_ns)
         self._known = None
 
     def vicinity(self) -> Vicinity:
@@ -61,7 +67,7 @@ class Surroundings:
             self._known = known
             self._places.clear()
             self._pod_devices = self._network.pod_devices()
-            self._node_links = frozenset(self._links_to(known[-1]))
+            self._node_links = frozenset(self._links_to(known[-1])) - self._network.uplinks()
         return Vicinity(self._place, self._pod_devices, self._node_links)
 
     def _links_to(self, networks: list[tuple[IpNetwork, str]]) -> Iterator[int]:
@@ -75,15 +81,16 @@ class Surroundings:
         """Stop listening."""
         self._network.close()
 
-    def _take(self, evidence: list[Evidence]) -> None:
+    def _take(self, evidence: list[Evidence], quiet_ns: int | None = None) -> None:
         if self._network.missed:
             self._network.missed = False
             self._index.forget_bindings()
         for one in evidence:
+            after_ns = one.at_ns if quiet_ns is None else min(quiet_ns, one.at_ns) - TICK_NS
             if isinstance(one, Bound):
-                self._index.bind(*one)
+                self._index.bind(*one, after_ns)
             else:
-                self._index.unbind(*one)
+                self._index.unbind(*one, after_ns)
 
     def _place(self, end: End) -> Place:
         found = self._places.get(end)
@@ -96,20 +103,33 @@ class Surroundings:
         parsed = ip_address(address)
         if self._network.is_local(address) or parsed.is_loopback:
             return Place.HERE
+        if parsed.is_link_local or parsed.is_multicast or parsed == ALL_HOSTS or self._network.is_broadcast(address):
+            return Place.NEARBY
         if named.k8s_node_name is not None:
-            return self._at(named.k8s_node_name, address)
-        now_ns = time.time_ns()
+            return self._named(named.k8s_node_name, named, address)
         if (
             named.k8s_object_kind == "service"
         ):  # not translated: a node's port, or nobody answers and it is refused here
-            return self._at(self._index.node_of(address, now_ns) or self._settings.node_name, address, is_pod=False)
+            node = self._index.node_of(address, time.time_ns())
+            return self._at(node or self._settings.node_name, address, is_pod=False)
+        return self._routed(address)
+
+    def _named(self, node: str, named: Endpoint, address: str) -> Place:
+        """A Node may have addresses that a cloud translates: they are not here."""
+        if node == self._settings.node_name and named.k8s_object_kind == "node":
+            return Place.AGENT
+        return self._at(node, address)
+
+    def _routed(self, address: str) -> Place:
         way = self._network.way(address)
         if way and way.ifindex in self._pod_devices:
             return self._at(self._settings.node_name, address)
-        if way and way.gateway and (node := self._index.node_of(way.gateway, now_ns)):
-            return self._at(node, address)
-        inside = bool(self._cluster.of(parsed)) or bool(way and self._network.is_tunnel(way.ifindex))
-        return Place.AGENT if inside else Place.OUTSIDE
+        if way and way.length > SPLIT_DEFAULT:
+            if way.gateway and (node := self._index.node_of(way.gateway, time.time_ns())):
+                return self._at(node, address)
+            if self._network.is_tunnel(way.ifindex):
+                return Place.AGENT
+        return Place.AGENT if self._cluster.of(ip_address(address)) else Place.OUTSIDE
 
     def _at(self, node: str, address: str, *, is_pod: bool = True) -> Place:
         if node == self._settings.node_name:

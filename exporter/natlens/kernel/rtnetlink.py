@@ -22,16 +22,16 @@ __all__ = [
     "NEWADDRESS",
     "NEWLINK",
     "NEWROUTE",
-    "NEXTHOPS",
     "Address",
     "Message",
+    "Nexthop",
     "Route",
     "dump_request",
     "messages",
 ]
 
 NEWLINK, DELLINK, NEWADDRESS, DELADDRESS, NEWROUTE, DELROUTE = 16, 17, 20, 21, 24, 25
-NEXTHOPS = (104, 105)  # RTM_NEWNEXTHOP, RTM_DELNEXTHOP: routes refer to them, and go with them unsaid
+NEWNEXTHOP, DELNEXTHOP = 104, 105
 GET = {NEWLINK: 18, NEWADDRESS: 22, NEWROUTE: 26}
 ERROR, DONE = 2, 3
 REQUEST, DUMP, REPLACE = 0x1, 0x300, 0x100
@@ -44,6 +44,8 @@ LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, hardware, index, flags, ch
 ADDRESS = struct.Struct("=BBBBi")  # ifaddrmsg: family, prefix length, flags, scope, index
 ROUTE = struct.Struct("=BBBBBBBBI")  # rtmsg: family, lengths of dst and src, TOS, table, protocol, scope, type, flags
 NEXT_HOP = struct.Struct("=HBBi")  # rtnexthop: length, flags, hops, index
+VIA = struct.Struct("=H")  # rtvia: family, then the address
+NEXTHOP_BYTES = 8  # nhmsg
 
 UP, CLONED = 0x1, 0x200  # IFF_UP, RTM_F_CLONED
 UNICAST, BLACKHOLE, UNREACHABLE, PROHIBIT = 1, 6, 7, 8
@@ -71,13 +73,21 @@ class Route(NamedTuple):
     encapsulated: bool
     """Packets are put into others on the way (RTA_ENCAP)."""
     source: str | None
-    """The address that the host prefers by it (RTA_PREFSRC): the route goes with it, unsaid."""
+    """The address that the host prefers by it (RTA_PREFSRC)."""
+    nexthop: int = 0
+    """The nexthop object that it leads by: the route goes with it, unsaid."""
+
+
+class Nexthop(NamedTuple):
+    """A nexthop object."""
+
+    number: int
 
 
 class Message(NamedTuple):
     """What is (``there``) or is no more; None: nothing that is of use here."""
 
-    what: Link | Address | Route | None
+    what: Link | Address | Route | Nexthop | None
     there: bool
     up: bool = True
     """A link's: devices that are down have no routes, and IPv4's go without a word."""
@@ -113,6 +123,8 @@ def _message(kind: int, flags: int, body: bytes) -> Message:
             return Message(_address(body), there, kind=kind)
         if kind in (NEWROUTE, DELROUTE):
             return Message(_route(body), there, replaces=bool(flags & REPLACE), kind=kind)
+        if kind in (NEWNEXTHOP, DELNEXTHOP):
+            return Message(Nexthop(_number(attributes(body[NEXTHOP_BYTES:])[1])), there, kind=kind)
     except (KeyError, struct.error, OSError, ValueError):
         return Message(None, there, kind=kind)
     return Message(None, there, kind=kind)
@@ -164,6 +176,7 @@ def _route(body: bytes) -> Route | None:
         gateway=_gateway(family, hop),
         encapsulated=22 in hop,
         source=socket.inet_ntop(family, found[7]) if 7 in found else None,
+        nexthop=_number(found.get(30)),
     )
 
 
@@ -171,7 +184,8 @@ def _gateway(family: int, hop: dict[int, bytes]) -> str | None:
     if 5 in hop:
         return socket.inet_ntop(family, hop[5])
     if 18 in hop:  # RTA_VIA: a gateway of the other family
-        return socket.inet_ntop(int.from_bytes(hop[18][:2], "little"), hop[18][2:])
+        (of_other_kind,) = VIA.unpack_from(hop[18])
+        return socket.inet_ntop(of_other_kind, hop[18][VIA.size :])
     return None
 
 

@@ -25,7 +25,7 @@ class Host(NamedTuple):
 
 
 class Network:
-    """A bridge in a namespace of its own, and what is plugged into it; as a context manager it leaves nothing behind.
+    """A bridge a segment, and what is plugged in; as a context manager it leaves nothing behind.
 
     The control plane is 192.0.2.100 and 2001:db8::64, the world outside 192.0.2.200 and 2001:db8::c8, nodes count from
     192.0.2.1 and 2001:db8::1. Everybody has routes to the pods through their nodes.
@@ -42,9 +42,10 @@ class Network:
 
     def _connect(self) -> None:
         self._wire = self._namespace("wire")
-        self._wire.ip("link add br0 type bridge mcast_snooping 0\nlink set br0 up")
-        self.control = self._host("control", CONTROL)
-        self.outside = self._host("outside", OUTSIDE)
+        for segment in range(len(SEGMENTS)):
+            self._wire.ip(f"link add br{segment} type bridge mcast_snooping 0\nlink set br{segment} up")
+        self.control = self.add_host("control", CONTROL)
+        self.outside = self.add_host("outside", OUTSIDE)
         self.plug(self.outside.namespace, "eth1", OUTSIDE, segment=1)
 
     def _namespace(self, name: str) -> Namespace:
@@ -53,10 +54,16 @@ class Network:
         namespace.sysctl(**QUIET)
         return namespace
 
-    def _host(self, name: str, number: int) -> Host:
-        host = Host(name, self._namespace(name), *(str(net[number]) for net in SEGMENTS[0]))
-        self.plug(host.namespace, "eth0", number)
+    def add_host(self, name: str, number: int, *, segment: int = 0) -> Host:
+        """Add a machine that is no node; it has routes to its segment only."""
+        host = Host(name, self._namespace(name), *(str(net[number]) for net in SEGMENTS[segment]))
+        self.plug(host.namespace, "eth0", number, segment=segment)
         return host
+
+    def remove_host(self, host: Host) -> None:
+        """Unplug a machine."""
+        self._made.remove(host.namespace)
+        host.namespace.remove()
 
     def plug(self, namespace: Namespace, device: str, number: int, *, segment: int = 0) -> None:
         """Give a namespace a network card with an address of each family on a segment."""
@@ -64,7 +71,7 @@ class Network:
         self._wire.ip(f"link add {port} type veth peer name {device} netns {namespace.name}")
         Node.disable_offloads(self._wire, port)
         Node.disable_offloads(namespace, device)
-        self._wire.ip(f"link set {port} master br0 up")
+        self._wire.ip(f"link set {port} master br{segment} up")
         for net in SEGMENTS[segment]:
             namespace.ip(f"addr add {net[number]}/{net.prefixlen} dev {device} nodad")
         namespace.ip(f"link set {device} up")

@@ -1,6 +1,6 @@
 """A node: a namespace that forwards, with its pods as namespaces behind veths. NAT in it is kube-proxy's affair."""
 
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from natlens.ui.lab.namespaces import Namespace
 from natlens.ui.lab.node import QUIET, Node, Pod
@@ -24,6 +24,8 @@ class ClusterNode:
         self.namespace = namespace
         self.ip, self.ip6 = (str(net[number]) for net in SEGMENTS[0])
         self._nets = ip_network(f"10.244.{number}.0/24"), ip_network(f"fd00:244:{number:x}::/64")
+        self.pod_nets: tuple[IPv4Network | IPv6Network, ...] = self._nets
+        """The networks of pods that are yet to come."""
         self._pods: dict[str, Pod] = {}
         self._next = 2
         self._made = 0
@@ -32,6 +34,8 @@ class ClusterNode:
             ipv6__conf__all__forwarding=1,
             netfilter__nf_conntrack_acct=1,
             ipv4__conf__all__rp_filter=0,
+            ipv4__conf__all__send_redirects=0,
+            ipv4__conf__default__send_redirects=0,
         )
 
     @property
@@ -50,8 +54,8 @@ class ClusterNode:
         self._next = max(self._next, number + 1)
         self._made += 1
         namespace = Namespace(f"{self.namespace.name}-{self._made}")
-        near, near6 = (str(net[1]) for net in self._nets)
-        far, far6 = (str(net[number]) for net in self._nets)
+        near, near6 = (str(net[1]) for net in self.pod_nets)
+        far, far6 = (str(net[number]) for net in self.pod_nets)
         pod = Pod(name, namespace, far, far6, f"veth{self._made}", near, near6)
         self._pods[namespace.name] = pod
         namespace.sysctl(**QUIET)
@@ -103,6 +107,10 @@ class ClusterNode:
             self.namespace.run("nft", f"add table {family} cni; add chain {family} cni post {hook}")
             rule = f"{family} saddr {pods} {family} daddr != {pods} masquerade"
             self.namespace.run("nft", f"add rule {family} cni post {rule}")
+
+    def unmasquerade(self) -> None:
+        """Undo :meth:`masquerade`."""
+        self.namespace.run("nft", "delete table ip cni; delete table ip6 cni")
 
     def conntrack(self, *filters: str, family: str = "ipv4") -> list[str]:
         """Return what conntrack has on this node, an entry a line."""

@@ -52,6 +52,8 @@ class Told:
             "10.9.0.1": Way(ETH0, "192.0.2.2", 24),
             "10.8.0.1": Way(TUNNEL, "10.8.0.0", 24),
             "10.244.2.0": Way(ETH1, "198.51.100.2", 24),
+            "198.51.100.2": Way(ETH1, None, 24),
+            "198.51.100.3": Way(ETH1, None, 24),
         }
 
     def is_local(self, address: str) -> bool:
@@ -108,6 +110,8 @@ SERVICE = Endpoint(k8s_service_name="web", k8s_object_kind="service")
         ("192.0.2.2", Endpoint(k8s_node_name="there", k8s_object_kind="node"), Place.AGENT),
         ("10.96.0.1", SERVICE, Place.HERE),  # not translated, so refused here
         ("192.0.2.2", SERVICE, Place.AGENT),  # another node's NodePort
+        ("198.51.100.2", UNKNOWN, Place.AGENT),  # a neighbour by way of which another node's pods are reached
+        ("198.51.100.3", UNKNOWN, Place.OUTSIDE),
         ("10.9.0.1", UNKNOWN, Place.AGENT),  # routed by a node
         ("10.8.0.1", UNKNOWN, Place.AGENT),  # into a tunnel
         ("10.7.0.1", UNKNOWN, Place.OUTSIDE),

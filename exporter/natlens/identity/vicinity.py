@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from ipaddress import ip_address
 from itertools import islice
@@ -26,6 +27,8 @@ TICK_NS = 10_000_000
 """By so much a packet's time may be too early: the kernel's coarse clock, at 100 Hz."""
 NODES_LOOKED_AT = 64
 """By how many of the nodes a link is known to lead to nodes."""
+ANYWHERE = "0.0.0.1", "::2"
+"""Addresses to which no route but the default leads."""
 SPLIT_DEFAULT = 1
 """Prefix length of the halves that a VPN makes of a default route: what is behind it is not in the cluster for that."""
 ALL_HOSTS = ip_address("255.255.255.255")
@@ -46,6 +49,9 @@ class Surroundings:
         self._unsure: set[str] = set()
         self._pod_devices: frozenset[int] = frozenset()
         self._node_links: frozenset[int] = frozenset()
+        self._gateways: dict[str, str] | None = None
+        self._routers: frozenset[str] = frozenset()
+        self._hops: dict[str, str] | None = None
         self._agents: frozenset[str] | None = None
         self._take(network.bound())
 
@@ -66,6 +72,7 @@ class Surroundings:
         if known != self._known or len(self._places) > MOST:
             self._known = known
             self._places.clear()
+            self._gateways = None
             self._pod_devices = self._network.pod_devices()
             self._node_links = frozenset(self._links_to(known[-1])) - self._network.uplinks()
         return Vicinity(self._place, self._pod_devices, self._node_links)
@@ -107,9 +114,7 @@ class Surroundings:
             return Place.NEARBY
         if named.k8s_node_name is not None:
             return self._named(named.k8s_node_name, named, address)
-        if (
-            named.k8s_object_kind == "service"
-        ):  # not translated: a node's port, or nobody answers and it is refused here
+        if named.k8s_object_kind == "service":  # not translated: a node's port, or refused here as nobody answers
             node = self._index.node_of(address, time.time_ns())
             return self._at(node or self._settings.node_name, address, is_pod=False)
         return self._routed(address)
@@ -127,9 +132,22 @@ class Surroundings:
         if way and way.length > SPLIT_DEFAULT:
             if way.gateway and (node := self._index.node_of(way.gateway, time.time_ns())):
                 return self._at(node, address)
+            if not way.gateway and (node := self._node_at(address)):
+                return self._at(node, address)
             if self._network.is_tunnel(way.ifindex):
                 return Place.AGENT
         return Place.AGENT if self._cluster.of(ip_address(address)) else Place.OUTSIDE
+
+    def _node_at(self, address: str) -> str | None:
+        """Return the node whose pods, and no other's, are reached by way of a neighbour: its Node need not say so."""
+        if self._gateways is None:
+            nodes: defaultdict[str, set[str]] = defaultdict(set)
+            for network, node in self._index.pod_networks():
+                way = self._network.way(str(network.network_address))
+                if way and way.gateway and way.length > SPLIT_DEFAULT:
+                    nodes[way.gateway].add(node)
+            self._gateways = {gateway: names.pop() for gateway, names in nodes.items() if len(names) == 1}
+        return self._gateways.get(address)
 
     def _at(self, node: str, address: str, *, is_pod: bool = True) -> Place:
         if node == self._settings.node_name:

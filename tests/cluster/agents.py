@@ -20,13 +20,23 @@ class Call:
     """A connection by what its initiator knows: who, from which port, to whom."""
 
     def __init__(self, source: str, port: int, destination: str, destination_port: int, transport: str = "tcp") -> None:
-        self.wanted = {
+        self.wanted: dict[str, Any] = {
             "source.address": source,
             "source.port": port,
             "destination.address": destination,
             "destination.port": destination_port,
             "network.transport": transport,
         }
+
+    @property
+    def family(self) -> str:
+        """Return its ``network.type``."""
+        return "ipv6" if ":" in self.wanted["source.address"] else "ipv4"
+
+    @property
+    def transport(self) -> str:
+        """Return its ``network.transport``."""
+        return str(self.wanted["network.transport"])
 
     def matches(self, record: LogRecord) -> bool:
         return self.wanted.items() <= record["attributes"].items()
@@ -55,10 +65,17 @@ class Agents:
 
     def start(self, node: str, *, until: str = CURRENT) -> Agent:
         """Start the agent of a node, once more perhaps; returns it when it captures and says ``until``."""
+        return self._await(self._launch(node), until)
+
+    def _launch(self, node: str) -> Agent:
         output = self._directory / f"{node}-{len(self._files[node])}.jsonl"
         options = f"--kubeconfig={self._kubeconfig}", f"--node-name={node}", *QUICK, *self._arguments
         agent = self._stack.enter_context(Agent(self._cluster.nodes[node].namespace, output, *options))
         self._files[node].append(agent)
+        return agent
+
+    @staticmethod
+    def _await(agent: Agent, until: str) -> Agent:
         agent.started()
         if until:
             agent.wait_for(until)
@@ -91,8 +108,8 @@ class Agents:
 
     def __enter__(self) -> Self:
         try:
-            for node in self._nodes:
-                self.start(node)
+            for agent in [self._launch(node) for node in self._nodes]:
+                self._await(agent, CURRENT)
         except BaseException:
             self._stack.close()
             raise

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_network
+from typing import Protocol
 
 from tests.cluster.network import Host, Network
 from tests.cluster.nodes import SEGMENTS, ClusterNode
@@ -15,6 +16,7 @@ __all__ = [
     "masqueraded",
     "overlay",
     "pods_by_the_second_card",
+    "routed",
     "second_card",
 ]
 
@@ -127,6 +129,25 @@ def pods_by_the_second_card(network: Network) -> Iterator[None]:
                     for cidr, near, net in zip(other.pod_cidrs, (other.ip, other.ip6), SEGMENTS[1], strict=True):
                         node.namespace.ip(f"route replace {cidr} via {net[other.number]}")
                         stack.callback(node.namespace.ip, f"route replace {cidr} via {near}")
+        yield
+
+
+class Addressed(Protocol):
+    """What has an address of each family."""
+
+    @property
+    def ip(self) -> str: ...
+    @property
+    def ip6(self) -> str: ...
+
+
+@contextmanager
+def routed(to: Addressed, *ways: tuple[Host | ClusterNode, Host | ClusterNode]) -> Iterator[None]:
+    """Let the first of each pair reach an address by way of the second."""
+    with ExitStack() as stack:
+        for one, by in ways:
+            one.namespace.ip(f"route add {to.ip} via {by.ip}\nroute add {to.ip6} via {by.ip6}")
+            stack.callback(one.namespace.ip, f"route del {to.ip}\nroute del {to.ip6}")
         yield
 
 

@@ -59,8 +59,17 @@ def one_of(many: npt.NDArray[Number], few: npt.NDArray[Number]) -> npt.NDArray[n
 
 def distinct(columns: Hashes) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Return where each different row of words (shape (n, k)) stands first, and which one each row is (shape (n,))."""
-    _, first, which = np.unique(_hash(columns), return_index=True, return_inverse=True)
-    if (columns != columns[first][which]).any():  # two different rows of one hash: once in 10**9 windows
+    if not len(columns):
+        return np.zeros(0, np.intp), np.zeros(0, np.intp)
+    hashes = _hash(columns)
+    order = np.argsort(hashes)  # half the time of numpy.unique, which has to have a stable one
+    ordered = hashes[order]
+    begins = np.r_[True, ordered[1:] != ordered[:-1]]
+    first = np.minimum.reduceat(order, np.flatnonzero(begins))
+    which = np.empty(len(order), np.intp)
+    which[order] = np.cumsum(begins) - 1
+    differ = ((column != column[first][which]).any() for column in columns.T)
+    if any(differ):  # two rows of one hash: once in 10**9 windows
         _, first, which = np.unique(columns, axis=0, return_index=True, return_inverse=True)
     return first, which
 

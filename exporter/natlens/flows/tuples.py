@@ -7,6 +7,7 @@ without ports both are 0.
 """
 
 import ipaddress
+from socket import AF_INET6, inet_ntoa, inet_ntop
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 TCP, UDP, SCTP, ICMP, ICMP6 = 6, 17, 132, 1, 58
+IN_DOTS = bytes(10)
 
 # Request <-> reply types that conntrack pairs (nf_conntrack_proto_icmp.c and _icmpv6.c, `invmap`).
 ICMP_REPLY = {8: 0, 0: 8, 13: 14, 14: 13, 15: 16, 16: 15, 17: 18, 18: 17}
@@ -93,7 +95,8 @@ def starts(tuples: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
 
 def words(tuples: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
     """Return the tuples as 64-bit words, shape (n, 5): equal rows are equal tuples."""
-    return np.ascontiguousarray(tuples).view(np.uint64).reshape(len(tuples), TUPLE.itemsize // 8)
+    whole = np.ascontiguousarray(tuples.view(f"V{TUPLE.itemsize}"))  # a column of connections: not field by field
+    return whole.view(np.uint64).reshape(len(tuples), TUPLE.itemsize // 8)
 
 
 def same(some: npt.NDArray[np.void], others: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
@@ -114,5 +117,7 @@ def pack_address(text: str) -> bytes:
 def address_text(packed: bytes, family: int) -> str:
     """Return the text of a 16-byte address (RFC 5952 for IPv6); ``family`` is 4 or 6."""
     if family == 4:
-        return str(ipaddress.IPv4Address(packed[12:16]))
-    return str(ipaddress.IPv6Address(packed))
+        return inet_ntoa(packed[12:16])
+    if packed.startswith(IN_DOTS):  # glibc would write some of these with the dots of IPv4
+        return str(ipaddress.IPv6Address(packed))
+    return inet_ntop(AF_INET6, packed)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from natlens.flows.connection import Nat
 from natlens.flows.hashing import distinct, one_of
-from natlens.flows.tuples import address_text, words
+from natlens.flows.tuples import TUPLE, address_text, words
 from natlens.identity.endpoint import UNKNOWN, Endpoint, Identity
 from natlens.identity.ends import End, Ends
 
@@ -17,6 +17,7 @@ __all__ = ["Anonymous", "FourEnds", "name_ends"]
 Rows = npt.NDArray[np.void]
 Array = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.intp]
+Words = npt.NDArray[np.uint64]
 FourEnds = tuple[Ends, Ends, Ends, Ends]
 """Of source, destination, source after translation, destination after translation."""
 Some = TypeVar("Some", int, Array)
@@ -71,7 +72,7 @@ class _Asked(NamedTuple):
     """Ends of all roles in one column; ``at`` says of which connection each is."""
 
     at: Array
-    packed: npt.NDArray[np.uint64]  # shape (m, 3): the address' two words, the family
+    packed: Words  # shape (m, 3): the address' two words, the family
     port: Array
     transport: Array
 
@@ -82,14 +83,15 @@ def name_ends(connections: Rows, identity: Identity) -> FourEnds:
     ``connections`` has dtype CONNECTION. An end that was not translated has no entry in the third and fourth.
     """
     everyone, nat = np.arange(len(connections)), connections["nat"]
+    original, translated = (words(connections[of]) for of in ("original", "translated"))
     asked = [
-        (connections["original"], "src", everyone),
-        (connections["original"], "dst", everyone),
-        (connections["translated"], "src", np.flatnonzero(nat & Nat.SNAT)),
-        (connections["translated"], "dst", np.flatnonzero(nat & Nat.DNAT)),
+        (original, "src", everyone),
+        (original, "dst", everyone),
+        (translated, "src", np.flatnonzero(nat & Nat.SNAT)),
+        (translated, "dst", np.flatnonzero(nat & Nat.DNAT)),
     ]
     together = _Asked(*map(np.concatenate, zip(*(_asked(*one) for one in asked), strict=True)))
-    codes, each = _resolve(together, identity, connections["end_ns"])
+    codes, each = _resolve(together, identity, np.ascontiguousarray(connections["end_ns"]))
     ends = []
     borders = np.cumsum([len(at) for *_, at in asked])[:-1]
     for (*_, at), found in zip(asked, np.split(codes, borders), strict=True):
@@ -100,12 +102,14 @@ def name_ends(connections: Rows, identity: Identity) -> FourEnds:
     return source, destination, source_nat, destination_nat
 
 
-def _asked(tuples: Rows, side: str, at: Array) -> _Asked:
-    chosen = np.take(np.ascontiguousarray(tuples), at)
+def _asked(tuples: Words, side: str, at: Array) -> _Asked:
+    chosen = tuples[at]
+    named = chosen.view(TUPLE)[:, 0]
     first = 0 if side == "src" else 2
-    packed = np.column_stack([words(chosen)[:, first : first + 2], chosen["family"].astype(np.uint64)])
-    port = chosen["sport" if side == "src" else "dport"]
-    return _Asked(at, packed, port.astype(np.int64), chosen["proto"].astype(np.int64))
+    packed = np.empty((len(at), 3), np.uint64)
+    packed[:, :2], packed[:, 2] = chosen[:, first : first + 2], named["family"]
+    port = named["sport" if side == "src" else "dport"]
+    return _Asked(at, packed, port.astype(np.int64), named["proto"].astype(np.int64))
 
 
 def _resolve(asked: _Asked, identity: Identity, end_ns: Array) -> tuple[Codes, list[End]]:
@@ -129,7 +133,8 @@ def _resolve(asked: _Asked, identity: Identity, end_ns: Array) -> tuple[Codes, l
         ports = np.r_[ports, np.where(place[rows] != 0, asked.port[rows], 0)]
         codes[apart] = len(first) + which
         first = np.r_[first, rows]
-    used = np.flatnonzero(np.bincount(codes, minlength=len(first)))
+    asks = np.bincount(codes, minlength=len(first)) != 0
+    used = np.flatnonzero(asks)
     questions = zip(
         ports[used].tolist(), asked.transport[first[used]].tolist(), times[first[used]].tolist(), strict=True
     )
@@ -137,7 +142,7 @@ def _resolve(asked: _Asked, identity: Identity, end_ns: Array) -> tuple[Codes, l
         End(address, identity.endpoint(address, *question))
         for address, question in zip(map(addresses.__getitem__, used.tolist()), questions, strict=True)
     ]
-    return np.searchsorted(used, codes), each
+    return (np.cumsum(asks) - 1)[codes], each
 
 
 def _told_apart(asked: _Asked, codes: Codes, ports: Sequence[Collection[tuple[int, int]]]) -> Array:
@@ -155,12 +160,14 @@ def _turns(times: Array, codes: Codes, addresses: Sequence[str], identity: Ident
     span = int(times.min()) - 1, int(times.max())
     changing = [(code, found) for code, one in enumerate(addresses) if (found := identity.borders(one, *span))]
     if changing:
-        order = np.argsort(codes, kind="stable")
-        begin = np.searchsorted(codes[order], [code for code, _ in changing])
-        end = np.searchsorted(codes[order], [code for code, _ in changing], "right")
-        for (_, found), here, there in zip(changing, begin.tolist(), end.tolist(), strict=True):
-            rows = order[here:there]
-            turn[rows] = 1 + np.searchsorted(found, times[rows], "right")
+        number = np.full(len(addresses), -1, np.intp)
+        number[[code for code, _ in changing]] = np.arange(len(changing))
+        which = number[codes]
+        rows = np.flatnonzero(which >= 0)
+        rows = rows[np.argsort(which[rows], kind="stable")]
+        ends = np.cumsum(np.bincount(which[rows], minlength=len(changing)))
+        for (_, found), some in zip(changing, np.split(rows, ends[:-1]), strict=True):
+            turn[some] = 1 + np.searchsorted(found, times[some], "right")
     return turn
 
 

@@ -27,8 +27,6 @@ TICK_NS = 10_000_000
 """By so much a packet's time may be too early: the kernel's coarse clock, at 100 Hz."""
 NODES_LOOKED_AT = 64
 """By how many of the nodes a link is known to lead to nodes."""
-ANYWHERE = "0.0.0.1", "::2"
-"""Addresses to which no route but the default leads."""
 SPLIT_DEFAULT = 1
 """Prefix length of the halves that a VPN makes of a default route: what is behind it is not in the cluster for that."""
 ALL_HOSTS = ip_address("255.255.255.255")
@@ -50,8 +48,6 @@ class Surroundings:
         self._pod_devices: frozenset[int] = frozenset()
         self._node_links: frozenset[int] = frozenset()
         self._gateways: dict[str, str] | None = None
-        self._routers: frozenset[str] = frozenset()
-        self._hops: dict[str, str] | None = None
         self._agents: frozenset[str] | None = None
         self._take(network.bound())
 

@@ -12,6 +12,7 @@ from natlens.health import Health
 from natlens.identity.api.failure import Failure
 from natlens.identity.api.keep import Keep
 from natlens.identity.api.nodes import Nodes, Rota
+from natlens.identity.api.reflector import UNSURE
 from natlens.identity.objects import Node
 
 PATH = "/api/v1/nodes"
@@ -45,6 +46,9 @@ def test_failures_back_off_even_if_wanted() -> None:
         rota.failed(now, FAILURE)
         now += rota.wait_s(now, wanted=True)
     assert now > 200
+    for _ in range(UNSURE):
+        rota.failed(now, Failure("403", "no", 403))
+        assert rota.wait_s(now, wanted=True) <= 30
     rota.failed(now, Failure("403", "no", 403))
     assert rota.wait_s(now, wanted=True) >= 300
     rota.failed(now, Failure("429", "no", 429, retry_after_s=40.0))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from natlens.identity.api.decode import Event
 from natlens.identity.api.failure import Failure
-from natlens.identity.api.reflector import List, Reflector, Wait, Watch
+from natlens.identity.api.reflector import UNSURE, List, Reflector, Wait, Watch
 from natlens.identity.api.resources import SERVICES, pods_on
 
 
@@ -276,6 +276,9 @@ def test_what_was_added_is_not_forgotten_at_once_either() -> None:
 
 def test_forbidden_is_asked_again_slowly() -> None:
     clock = Clock()
+    for _ in range(UNSURE):
+        clock.ask()
+        clock.fail(status=403)
     for _ in range(20):
         clock.ask()
         clock.fail(status=403)
@@ -283,6 +286,20 @@ def test_forbidden_is_asked_again_slowly() -> None:
         waited, _ = clock.after(clock.ask)
         clock.fail(status=403)
         assert 30 <= waited <= 60
+
+
+def test_a_server_that_begins_and_refuses_everybody_is_asked_again_soon() -> None:
+    clock = Clock()
+    clock.follow()
+    for _ in range(5):
+        clock.fail("truncated")
+        clock.ask()
+        clock.fail(status=403)
+        assert clock.state == "synced"
+        waited, _ = clock.after(clock.ask)
+        assert waited <= 3
+        clock.reflector.opened(clock.now)
+        clock.now += 20
 
 
 def test_401_is_asked_again_soon_and_then_less_and_less() -> None:

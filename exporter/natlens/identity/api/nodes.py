@@ -10,6 +10,7 @@ from natlens.identity.api.client import Client
 from natlens.identity.api.failure import Failure
 from natlens.identity.api.keep import Keep
 from natlens.identity.api.pace import Pace
+from natlens.identity.api.reflector import UNSURE, UNSURE_S
 from natlens.identity.api.resources import ALL_NODES
 from natlens.identity.api.standing import Standing
 from natlens.identity.api.watch import Sink
@@ -35,6 +36,7 @@ class Rota:
         self._pace = Pace(random)
         self._known = 0
         self._held = False
+        self._refused = 0  # in a row
         self._due = self._soonest = now
 
     def wait_s(self, now: float, *, wanted: bool) -> float:
@@ -47,6 +49,7 @@ class Rota:
         self._soonest = now + self._random.uniform(*SOON_S)
         self._due = now + self._random.uniform(*EVERY_S)
         self._pace.well()
+        self._refused = 0
         if not count and self._known and not self._held:
             self._held, self._due = True, self._soonest
             return False
@@ -60,7 +63,11 @@ class Rota:
     def failed(self, now: float, failure: Failure) -> None:
         """Take a failure: it is tried again after a backoff."""
         self._due = self._soonest = now
-        self._pace.failed(now, FORBIDDEN_S if failure.status == 403 else failure.retry_after_s)
+        self._refused = self._refused + 1 if failure.status == 403 else 0
+        if 0 < self._refused <= UNSURE:
+            self._pace.pause(now, *UNSURE_S)
+        else:
+            self._pace.failed(now, FORBIDDEN_S if self._refused else failure.retry_after_s)
 
 
 class Nodes:

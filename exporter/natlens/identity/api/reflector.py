@@ -14,7 +14,7 @@ from natlens.identity.api.failure import Failure
 from natlens.identity.api.pace import Pace
 from natlens.identity.api.resources import Resource
 
-__all__ = ["SILENCE_S", "List", "Reflector", "State", "Wait", "Watch"]
+__all__ = ["SILENCE_S", "UNSURE", "UNSURE_S", "List", "Reflector", "State", "Wait", "Watch"]
 
 SILENCE_S = 180.0
 """The server sends a bookmark every minute: one that says nothing for this long is not there."""
@@ -22,6 +22,8 @@ WATCH_S = 300.0, 600.0
 RELIST_S = 5.0
 """Lists after 410, which all agents of a cluster get at once, spread over this."""
 FORBIDDEN_S = 30.0, 60.0
+UNSURE, UNSURE_S = 5, (1.0, 3.0)
+"""So many refusals are asked again soon: an API server that has just started does not know its roles yet."""
 THRIVES_S = 10.0
 """A watch of this age has proven that the server works."""
 SHORT_S = 1.0
@@ -64,6 +66,7 @@ class Reflector:
         self._events = 0
         self._opened = self._bookmarked = False
         self._expired_before = False  # without a watch that thrived since
+        self._refused = 0  # in a row
         self.state: State = "starting"
         """synced: what the sink has is current; held: an empty list is not believed yet."""
 
@@ -85,13 +88,14 @@ class Reflector:
             self._pace.pause(now, self._empty_again_s, self._empty_again_s)
             return False
         self._held, self._known, self._version, self._heard = False, count, version, now
-        self._watching, self.state = True, "synced"
+        self._watching, self.state, self._refused = True, "synced", 0
         return True
 
     def opened(self, now: float) -> None:
         """Take the server's agreement to a watch."""
         self._heard = now
         self._opened = True
+        self._refused = 0
 
     def event(self, now: float, event: Event) -> bool:
         """Take an event; return whether its object is to be applied. Raises :class:`Failure` ``reordered``."""
@@ -126,12 +130,12 @@ class Reflector:
         """Take a request that failed, or a watch that did."""
         if self._watching and self._opened:
             self._thrive(now)
+        self._refused = self._refused + 1 if failure.status == 403 else 0
         match failure:
             case Failure(status=401):
                 self._failed(now, None, "unauthorized")
             case Failure(status=403):
-                self._pace.pause(now, *FORBIDDEN_S)
-                self.state = "forbidden"
+                self._forbidden(now)
             case Failure(status=410):
                 self._expired(now)
             case Failure(too_large=True):
@@ -153,6 +157,11 @@ class Reflector:
         self._pace.failed(now, after_s)
         if self._pace.failures > 1 or self.state != "synced":
             self.state = state  # one break of a watch that goes on is no news
+
+    def _forbidden(self, now: float) -> None:
+        self._pace.pause(now, *(FORBIDDEN_S if self._refused > UNSURE else UNSURE_S))
+        if self._refused > 1 or self.state == "starting":
+            self.state = "forbidden"
 
     def _expired(self, now: float) -> None:
         if not self._watching:

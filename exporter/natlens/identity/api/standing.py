@@ -29,15 +29,18 @@ class Standing:
         self._resource, self._server, self._health = resource, server, health
         self._state: State = "starting"
         self._lost = resource.lost
+        self._said: set[str] = set()  # why it is out of step, each with its own way out
         health.set("identity_synced", 0, resource=resource.label)
 
     def now(self, state: State, failure: Failure | None) -> None:
         """Take the state after a request or an event, and why it failed if it did."""
         if failure is None:
             self._health.set("identity_heard_s", time.time(), resource=self._resource.label)
-        if state == self._state:
+        code = failure.code if failure is not None and state != "synced" else ""
+        if state == self._state and (code not in WAYS_OUT or code in self._said):
             return
         before, self._state = self._state, state
+        self._said = set() if state == "synced" else self._said | {code}
         self._health.set("identity_synced", float(state == "synced"), resource=self._resource.label)
         if state == "synced":
             self._lost = "changes are not seen"

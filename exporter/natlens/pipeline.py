@@ -160,30 +160,35 @@ class Pipeline:
             self._capture.attached_by,
             self._options.interval,
         )
-        due = time.monotonic() + self._options.interval
         with selectors.DefaultSelector() as waiting:
             waiting.register(self._awake, selectors.EVENT_READ)
             waiting.register(self._capture.bell, selectors.EVENT_READ)
             for bell in self._names.bells:
                 waiting.register(bell, selectors.EVENT_READ)
-            quiet_ns = time.time_ns()
-            while True:
-                ready, quiet_ns, asked_ns = self._wait(waiting, due, quiet_ns)
-                if self._awake in ready:
-                    break
-                for bell in self._names.bells:
-                    if bell in ready:
-                        bell.hear(quiet_ns)
-                quiet_ns = asked_ns
-                if self._capture.bell in ready:
-                    self._capture.refresh()
-                while self._names.ready and (interval := self._waiting.take(time.monotonic_ns())):
-                    self._send(interval)
-                if time.monotonic() >= due:
-                    self.report()
-                    give_back()
-                    due = max(due + self._options.interval, time.monotonic())
+            self._loop(waiting)
         self._finish()
+
+    def _loop(self, waiting: selectors.BaseSelector) -> None:
+        due, quiet_ns = time.monotonic() + self._options.interval, time.time_ns()
+        while True:
+            ready, quiet_ns, asked_ns = self._wait(waiting, due, quiet_ns)
+            if self._awake in ready:
+                return
+            self._hear(ready, quiet_ns)
+            quiet_ns = asked_ns
+            while self._names.ready and (interval := self._waiting.take(time.monotonic_ns())):
+                self._send(interval)
+            if time.monotonic() >= due:
+                self.report()
+                give_back()
+                due = max(due + self._options.interval, time.monotonic())
+
+    def _hear(self, ready: set[object], quiet_ns: int) -> None:
+        for bell in self._names.bells:
+            if bell in ready:
+                bell.hear(quiet_ns)
+        if self._capture.bell in ready:
+            self._capture.refresh()
 
     def _wait(self, waiting: selectors.BaseSelector, due: float, quiet_ns: int) -> tuple[set[object], int, int]:
         """Return what is ready, when nothing of it was, and when the rest was not (Unix time).

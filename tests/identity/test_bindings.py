@@ -132,3 +132,14 @@ def test_pod_that_surely_began_before_an_interface_was_there_has_an_older_one() 
     of.bind(IP, 6, ns(11.5))
     of.put(pod("short", IP, begin=9, started=10.3), ns(12))
     assert [name(of, second) for second in (10.3, 11, 12)] == ["short", "short", None], "its end was not told of yet"
+
+
+def test_while_nobody_listened_an_address_is_in_doubt() -> None:
+    of = index()
+    of.bind(IP, 5, ns(10.2), ns(10.2))
+    for what in ("old", "finished", "new"):
+        tell(of, what)
+    of.unbind(5, ns(100.5), ns(100.4))  # it was gone at the one time, and not yet at the other
+    of.bind(IP, 6, ns(100.5), ns(100.4))
+    seconds = (100.2, 100.39, 100.41, 100.49, 100.51, 101)
+    assert [name(of, second) for second in seconds] == ["old", "old", None, None, "new", "new"]

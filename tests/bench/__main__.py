@@ -7,7 +7,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import tempfile
 from pathlib import Path
 
-from tests.bench import agent, encode, flows, learn, pipeline, programs
+from tests.bench import agent, encode, flows, identity, learn, pipeline, programs, start
 
 
 def main() -> None:
@@ -16,7 +16,9 @@ def main() -> None:
         programs.known_rows(noop)
         programs.new_rows(noop)
         learn.learned(noop)
+    start.helped()
     flows.joined()
+    identity.resolved()
     encode.encoded()
     encode.wire()
     pipeline.piped()

@@ -51,30 +51,20 @@ def service(
     told = {
         "type": kind,
         "selector": dict(selector or {}),
-        "ports": [
-            without_empty(
-                {
-                    "name": _port_name(port, ports),
-                    "port": port.number,
-                    "targetPort": port.target,
-                    "protocol": port.protocol,
-                    "nodePort": port.node_port,
-                }
-            )
-            for port in ports
-        ],
+        "ports": [_service_port(port, ports) for port in ports],
         "ipFamilies": list(families),
         "ipFamilyPolicy": "RequireDualStack" if len(families) > 1 else "SingleStack" if families else "",
         "clusterIP": cluster_ips[0] if cluster_ips else "",
         "clusterIPs": list(cluster_ips),
         **spec,
     }
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": metadata(name, namespace, labels),
-        "spec": without_empty(told),
-    }
+    described = metadata(name, namespace, labels)
+    return {"apiVersion": "v1", "kind": "Service", "metadata": described, "spec": without_empty(told)}
+
+
+def _service_port(port: Port, ports: Sequence[Port]) -> Json:
+    told = {"port": port.number, "targetPort": port.target, "protocol": port.protocol, "nodePort": port.node_port}
+    return without_empty({"name": _port_name(port, ports), **told})
 
 
 def endpoint(

@@ -61,12 +61,18 @@ def direct(scene: Scene) -> list[Row]:
         Row("outside to node", outside, on(a, WEB), ("a destination*",)),
         Row("pod to the API server", client, At(SERVICE_IP, "", 443), ("a source*",), "greeting"),
         Row("host to the API server", b, At(SERVICE_IP, "", 443), ("b source*",), "greeting"),
+    ]
+
+
+def datagrams(scene: Scene) -> list[Row]:
+    client, far, outside = scene.client, scene.far, scene.traffic.cluster.outside
+    return [
         Row("ping there", client, on(far, 0), ("a source*", "b destination"), "echo"),
         Row("ping outside", client, on(outside, 0), ("a source*",), "echo"),
         Row("UDP there", client, on(far, DNS), ("a source*", "b destination"), "udp"),
         Row("UDP without answer", client, on(far, DEAF), ("a source*", "b destination"), "silent"),
         Row("UDP without answer, outside", client, on(outside, DEAF), ("a source*",), "silent"),
-        Row("UDP without answer, to a node", outside, on(a, DEAF), ("a destination*",), "silent"),
+        Row("UDP without answer, to a node", outside, on(scene.a, DEAF), ("a destination*",), "silent"),
     ]
 
 
@@ -105,7 +111,12 @@ def rows_of(scene: Scene) -> list[Row]:
     there = expose("there", [scene.far], web, kind="NodePort")
     local = expose("local", [scene.near], web, kind="NodePort", externalTrafficPolicy="Local")
     dns = expose("dns", [scene.far], Port(53, DNS, "UDP"), kind="NodePort")
-    return [*direct(scene), *by_service(scene, here, there, dns), *from_outside(scene, here, there, local, dns)]
+    return [
+        *direct(scene),
+        *datagrams(scene),
+        *by_service(scene, here, there, dns),
+        *from_outside(scene, here, there, local, dns),
+    ]
 
 
 def stage(traffic: Traffic) -> Scene:

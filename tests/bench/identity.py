@@ -96,7 +96,7 @@ def filled(pods: Iterable[int]) -> Live:
 
 
 def resolved() -> None:
-    """Endpoint resolutions a second, when asked for the first time and as in every later window."""
+    """Endpoint resolutions a second of one core, as in every window but the first."""
     tell("names")
     window = half_and_half(Crowded())
     index = filled(range(0, CROWD.pods, CROWD.nodes))

@@ -168,9 +168,10 @@ def change(namespace: Namespace, crowd: Crowd, count: int, per_second: float) ->
             pod, service, ready = number * 7919 % crowd.pods, number % crowd.services, number % 2 == 0
             if number % HOME_EACH == 0:
                 pod = home[number // HOME_EACH % len(home)]
-            store.put_one(crowd.pod(pod, ready=ready, labels={TICK: str(time.monotonic_ns())}))
-            for one in crowd.slices(service, () if ready else [service], [_marked(number)]):
-                store.put_one(one)
+            changed = crowd.pod(pod, ready=ready, labels={TICK: str(time.monotonic_ns())})
+            first, second = crowd.slices(service, () if ready else [service], [_marked(number)])
+            store.put([changed, first])  # of one revision, as no two of one resource ever are
+            store.put_one(second)
 
 
 def heartbeats(namespace: Namespace, crowd: Crowd, count: int) -> None:

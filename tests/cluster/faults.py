@@ -94,7 +94,7 @@ class Scene:
         """Check that the agent said this of each resource, in one line for each way in which it failed."""
         for resource in resources:
             said = [line.partition(words)[0] for line in _of(agent, resource, words)]
-            assert len({line.split(": ")[3] for line in said}) == len(said) > 0, agent.said
+            assert len({tuple(line.split(": ")[3:5]) for line in said}) == len(said) > 0, agent.said
 
 
 @contextmanager

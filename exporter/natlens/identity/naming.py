@@ -24,7 +24,7 @@ Some = TypeVar("Some", int, Array)
 
 
 class Anonymous:
-    """An :class:`Identity` that knows nobody: where no source of names is configured."""
+    """An :class:`Identity` that knows nobody and no history: where no source of names is configured."""
 
     def endpoint(self, address: str, port: int, transport: int, at_ns: int) -> Endpoint:  # noqa: ARG002
         """Return :data:`UNKNOWN`."""

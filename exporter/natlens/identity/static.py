@@ -4,7 +4,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 from natlens.errors import IdentityError
@@ -13,6 +13,7 @@ from natlens.identity.endpoint import Endpoint
 from natlens.identity.explain import Explanation
 from natlens.identity.index import Index
 from natlens.identity.manifest import read_manifest
+from natlens.identity.naming import Anonymous
 from natlens.identity.objects import EndpointSlice, KubernetesObject, Node, Pod, Service
 
 __all__ = ["StaticFile"]
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 Signature = tuple[int, int, int, int, int]
 
 
-class StaticFile:
+class StaticFile(Anonymous):
     """An :class:`~natlens.identity.endpoint.Identity` from a YAML or JSON file, reread when it changes.
 
     Raises :class:`IdentityError` if the file cannot be used at the start; later a broken file leaves
@@ -49,39 +50,9 @@ class StaticFile:
         """Return which ports of ``address`` the file tells apart."""
         return self._index.ports(address)
 
-    def borders(self, address: str, begin_ns: int, end_ns: int) -> Sequence[int]:  # noqa: ARG002  # Identity
-        """Return none: a file has no history."""
-        return ()
-
     def explain(self, address: str, port: int, transport: int, at_ns: int) -> Explanation:
         """Return why ``address`` has the name that it has."""
         return self._index.explain(address, port, transport, at_ns)
-
-    @property
-    def wait_ns(self) -> int:
-        """Nothing is to be waited for."""
-        return 0
-
-    def standing(self, connections: object, ends: object) -> None:  # noqa: ARG002  # as Anonymous
-        """Return None: a file does not tell which node this is."""
-        return
-
-    def observer(self) -> Mapping[str, str]:
-        """Return nothing."""
-        return {}
-
-    @property
-    def ready(self) -> bool:
-        """Return True: the file was read."""
-        return True
-
-    @property
-    def bells(self) -> tuple[()]:
-        """Nothing rings."""
-        return ()
-
-    def close(self) -> None:
-        """Do nothing."""
 
     def refresh(self) -> bool:
         """Reread the file if it changed (also by a symlink's swap); return whether answers may have changed.

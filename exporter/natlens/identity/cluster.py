@@ -23,7 +23,7 @@ from natlens.identity.endpoint import Endpoint
 from natlens.identity.explain import Explanation
 from natlens.identity.index import Index
 from natlens.identity.naming import FourEnds
-from natlens.identity.objects import KubernetesObject, Node
+from natlens.identity.objects import OVN_SUBNETS, ZONE, KubernetesObject, Node
 from natlens.identity.settings import IdentitySettings, identity_settings
 from natlens.identity.standing import Standing, Standings
 from natlens.identity.vicinity import Surroundings
@@ -33,9 +33,6 @@ __all__ = ["Cluster"]
 
 log = logging.getLogger(__name__)
 
-OVN_SUBNETS = "k8s.ovn.org/node-subnets"
-"""The annotation that tells a cluster of OVN-Kubernetes."""
-ZONE = "topology.kubernetes.io/zone"
 ROUND_S = 0.5
 PATIENCE_S = 10.0
 """How long the first records wait for the first lists."""
@@ -140,8 +137,9 @@ class Cluster:
 
     def standing(self, connections: npt.NDArray[np.void], ends: FourEnds) -> Standing | None:
         """Return where this node stands towards the connections."""
+        vicinity = self._surroundings.vicinity()
         self._ask_for(ends)
-        return self._standings.of(connections, ends, self._surroundings.vicinity())
+        return self._standings.of(connections, ends, vicinity)
 
     @property
     def bells(self) -> Sequence[Surroundings]:
@@ -151,8 +149,7 @@ class Cluster:
     def _ask_for(self, ends: FourEnds) -> None:
         """Ask for what the ends show to be unknown: nodes by name, pods by address."""
         known = self._index.node_names()
-        agents = self._settings.agents
-        if agents and not (self._index.agents("/".join(agents)) or known) <= known:
+        if not (self._surroundings.agents or known) <= known:
             self._nodes.want()
         for end in {end for each in ends for end in each.each if end is not None}:
             name, kind = end.endpoint.k8s_node_name, end.endpoint.k8s_object_kind

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 __all__ = [
+    "OVN_SUBNETS",
+    "ZONE",
     "Address",
     "Condition",
     "Container",
@@ -44,6 +46,10 @@ Name = Annotated[str, Meta(min_length=1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Protocol = Literal["TCP", "UDP", "SCTP"]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+ZONE = "topology.kubernetes.io/zone"
+"""The label that tells a node's zone."""
+OVN_SUBNETS = "k8s.ovn.org/node-subnets"
+"""The annotation that tells a node of OVN-Kubernetes."""
 
 
 class Address(str):

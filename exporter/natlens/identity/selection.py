@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from natlens.identity.objects import Metadata
 
-__all__ = ["Selected", "Selection"]
+__all__ = ["Selected", "Selection", "cut"]
 
 Selected = tuple[tuple[str, str], ...]
 """See :attr:`natlens.identity.endpoint.Endpoint.selected`."""
@@ -24,13 +24,14 @@ class Selection:
         if not self._labels and not self._annotations:
             return ()
         labels, annotations = metadata.labels or {}, metadata.annotations or {}
-        found = [(f"k8s.{kind}.label.{key}", _cut(labels[key])) for key in self._labels if key in labels]
+        found = [(f"k8s.{kind}.label.{key}", cut(labels[key])) for key in self._labels if key in labels]
         found += [
-            (f"k8s.{kind}.annotation.{key}", _cut(annotations[key])) for key in self._annotations if key in annotations
+            (f"k8s.{kind}.annotation.{key}", cut(annotations[key])) for key in self._annotations if key in annotations
         ]
         return tuple(sorted(found))
 
 
-def _cut(value: str | None) -> str:
+def cut(value: str | None) -> str:
+    """Return as many whole characters as 1 KiB of UTF-8 holds."""
     raw = (value or "").encode(errors="replace")
     return raw[:MOST_BYTES].decode(errors="ignore")

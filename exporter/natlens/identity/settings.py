@@ -3,17 +3,16 @@
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from typing import Literal
 
 from natlens.config import Options
 from natlens.errors import ConfigError
+from natlens.identity.intervals import SECOND
+from natlens.identity.networks import Network
 
-__all__ = ["IdentitySettings", "Network", "identity_settings", "uses_kubernetes"]
+__all__ = ["IdentitySettings", "identity_settings", "uses_kubernetes"]
 
-Network = IPv4Network | IPv6Network
-
-SECOND = 1_000_000_000
 IN_A_POD = "KUBERNETES_SERVICE_HOST"
 """The kubelet sets it in every container."""
 

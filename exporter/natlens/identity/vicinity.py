@@ -48,7 +48,8 @@ class Surroundings:
         self._pod_devices: frozenset[int] = frozenset()
         self._node_links: frozenset[int] = frozenset()
         self._gateways: dict[str, str] | None = None
-        self._agents: frozenset[str] | None = None
+        self.agents: frozenset[str] | None = None
+        """The nodes that run an agent, as of the last :meth:`vicinity`; None: not known."""
         self._take(network.bound())
 
     def fileno(self) -> int:
@@ -63,8 +64,8 @@ class Surroundings:
     def vicinity(self) -> Vicinity:
         """Return what is known now."""
         agents = self._settings.agents
-        self._agents = self._index.agents("/".join(agents)) if agents else None
-        known = self._agents, self._index.node_names(), self._index.pod_networks()
+        self.agents = self._index.agents("/".join(agents)) if agents else None
+        known = self.agents, self._index.node_names(), self._index.pod_networks()
         if known != self._known or len(self._places) > MOST:
             self._known = known
             self._places.clear()
@@ -150,7 +151,7 @@ class Surroundings:
             if is_pod:
                 self._doubt(address)
             return Place.HERE
-        return Place.AGENT if self._agents is None or node in self._agents else Place.BARE
+        return Place.AGENT if self.agents is None or node in self.agents else Place.BARE
 
     def _doubt(self, address: str) -> None:
         """Take note of a local pod that other nodes cannot know to be in the cluster."""

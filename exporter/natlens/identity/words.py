@@ -17,7 +17,17 @@ from natlens.identity.addresses import (
 from natlens.identity.claims import Port, Role, Statement, Subject
 from natlens.identity.intervals import END, SECOND
 from natlens.identity.lifetimes import OVER, pod_began, pod_ended, pod_proved, pod_yields
-from natlens.identity.objects import EndpointSlice, KubernetesObject, Node, Pod, Service, SliceEndpoint, canonical
+from natlens.identity.objects import (
+    OVN_SUBNETS,
+    ZONE,
+    EndpointSlice,
+    KubernetesObject,
+    Node,
+    Pod,
+    Service,
+    SliceEndpoint,
+    canonical,
+)
 from natlens.identity.owner import Owner, owner_of
 from natlens.identity.selection import Selected, Selection
 
@@ -34,8 +44,6 @@ __all__ = [
 ]
 
 API_SERVER = Subject("Service", "default", "kubernetes")
-ZONE = "topology.kubernetes.io/zone"
-OVN_SUBNETS = "k8s.ovn.org/node-subnets"
 
 
 class AboutPod(NamedTuple):

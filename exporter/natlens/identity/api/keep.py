@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping
 from sys import intern
 
+from natlens.identity.objects import ZONE
+from natlens.identity.selection import cut
+
 __all__ = ["Keep"]
 
-ALWAYS = frozenset({"pod-template-hash", "kubernetes.io/service-name", "topology.kubernetes.io/zone"})
+ALWAYS = frozenset({"pod-template-hash", "kubernetes.io/service-name", ZONE})
 """What natlens itself reads: the owner of a pod, the Service of a slice, the zone of a node."""
-MOST_BYTES = 1024
-"""Of a value: annotations are cut there (a label has at most 63)."""
 MOST_KEYS = 64
 
 
@@ -33,9 +34,4 @@ def _keys(keys: Iterable[str]) -> tuple[str, ...]:
 
 
 def _wanted(keys: tuple[str, ...], of: Mapping[str, str | None]) -> dict[str, str | None] | None:
-    return {key: intern(_cut(of[key] or "")) for key in keys if key in of} or None
-
-
-def _cut(value: str) -> str:
-    """Return as many whole characters as 1 KiB of UTF-8 holds."""
-    return value if len(value) * 4 <= MOST_BYTES else value.encode()[:MOST_BYTES].decode(errors="ignore")
+    return {key: intern(cut(of[key])) for key in keys if key in of} or None

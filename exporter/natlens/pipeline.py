@@ -1,14 +1,10 @@
-"""The whole program: capture → join → names → records → outlets, once an interval, until it is told to stop."""
+"""What goes on while the agent runs: capture → join → names → records → outlets, once an interval."""
 
 import logging
-import os
 import selectors
-import signal
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -17,28 +13,24 @@ import numpy.typing as npt
 
 from natlens.config import Options
 from natlens.delivery.outlet import Outlet
-from natlens.delivery.settings import read_settings
 from natlens.errors import KernelError
 from natlens.flows.join import Carry, join
 from natlens.flows.oneway import unexplained
 from natlens.flows.report import Limits
 from natlens.health import Health
 from natlens.identity.endpoint import Identity
-from natlens.identity.naming import Anonymous, FourEnds, name_ends
-from natlens.identity.settings import uses_kubernetes
+from natlens.identity.naming import FourEnds, name_ends
 from natlens.identity.standing import Standing
 from natlens.identity.waiting import Interval, Waiting
 from natlens.kernel import conntrack
 from natlens.kernel.capture import Capture
-from natlens.kernel.memory import give_back, keep_large_arrays_apart
-from natlens.kernel.netlink import leave_openssl_out
-from natlens.kernel.probe import Features
+from natlens.kernel.memory import give_back
 from natlens.kernel.windows import TRANSLATIONS, Window
 from natlens.otlp.batch import Batch
 from natlens.otlp.encoder import Encoder
 from natlens.otlp.resource import Observer, resource
 
-__all__ = ["Pipeline", "limits", "run", "take"]
+__all__ = ["Names", "Pipeline", "limits", "take"]
 
 log = logging.getLogger(__name__)
 
@@ -262,66 +254,3 @@ class Pipeline:
         self.report(flush=True)
         for outlet in self._outlets:
             outlet.flush(deadline)
-
-
-def _open_outlets(options: Options, health: Health, shown: Outlet | None, stack: ExitStack) -> list[Outlet]:
-    """Open what records go to; an unusable one is an error before anything is attached."""
-    outlets: list[Outlet] = [shown] if shown else []
-    if options.output:
-        from natlens.delivery.file import FileOutlet  # protobuf's messages and its JSON
-
-        outlets.append(FileOutlet(options.output, health))
-    settings = None if shown else read_settings(options, os.environ)
-    if settings:
-        from natlens.delivery.otlp import open_sender  # libcurl
-
-        outlets.append(open_sender(settings, health, queue_bytes=options.queue_bytes))
-    for outlet in outlets:
-        stack.callback(outlet.close)
-    return outlets
-
-
-def _open_names(options: Options, health: Health, stack: ExitStack) -> Names:
-    """Open where names come from; an unusable one is an error before anything is attached."""
-    names: Names = Anonymous()
-    if uses_kubernetes(options, os.environ):
-        from natlens.identity.cluster import Cluster  # urllib3, OpenSSL
-
-        names = cluster = Cluster.open(options, health)
-        cluster.start()
-    elif options.identity_file:
-        from natlens.identity.static import StaticFile  # YAML
-
-        names = StaticFile(options.identity_file, health)
-    stack.callback(names.close)
-    return names
-
-
-def _tell_losses() -> None:
-    for finding in Features.probe().findings():
-        if not finding.present:
-            log.warning("%s; natlens doctor tells more", finding.lost)
-
-
-def run(options: Options, health: Health, shown: Outlet | None = None) -> int:
-    """Run the agent until SIGTERM or SIGINT; returns the exit status.
-
-    ``shown`` takes the records in place of the network. Raises NatlensError before anything is attached.
-    """
-    leave_openssl_out()
-    keep_large_arrays_apart()
-    with ExitStack() as stack:
-        outlets = _open_outlets(options, health, shown, stack)
-        with ThreadPoolExecutor(1) as beside:  # the kernel's verifier takes its time
-            opening = beside.submit(_open_names, options, health, stack)
-            capture = Capture(options, health)
-            stack.callback(capture.close)
-            names = opening.result()
-        _tell_losses()
-        pipeline = Pipeline(options, capture, names, outlets, health)
-        stack.callback(pipeline.close)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            stack.callback(signal.signal, number, signal.signal(number, lambda *_: pipeline.stop()))
-        pipeline.run()
-    log.info("stopped: %s", " ".join(f"{name}={value:.0f}" for name, value in health.snapshot().items()))
-    return 0

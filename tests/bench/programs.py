@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from natlens.kernel import libbpf
-from natlens.kernel.capture import OBJECT
+from natlens.kernel.programs import OBJECT
 from natlens.kernel.windows import Windows
 from tests.bench.figure import say, tell
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from natlens.kernel import libbpf
-from natlens.kernel.capture import OBJECT
+from natlens.kernel.programs import OBJECT
 
 Load = Callable[..., libbpf.Object]
 

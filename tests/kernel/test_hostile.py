@@ -8,7 +8,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from natlens.kernel import libbpf
+from natlens.kernel import libbpf, maps
 from natlens.kernel.structs import FRAGMENT, FRAGMENT_KEY, Side
 from natlens.kernel.windows import Window, Windows
 from tests.kernel.conftest import Load
@@ -28,14 +28,14 @@ class Bench:
 
     def __init__(self, loaded: libbpf.Object) -> None:
         self.loaded, self.windows = loaded, Windows(loaded)
-        libbpf.update(loaded.map_fd("counted_interfaces"), COVERED, 1, size=1)
+        maps.update(loaded.map_fd("counted_interfaces"), COVERED, 1, size=1)
         self.kinds: Counter[tuple[int, int]] = Counter()  # (family, protocol) of the rows compared
         self.begin()
 
     def begin(self) -> None:
         """Forget everything."""
         self.reference = Reference()
-        libbpf.read_and_delete(self.loaded.map_fd("fragments"), FRAGMENTS)
+        maps.read_and_delete(self.loaded.map_fd("fragments"), FRAGMENTS)
         self.windows.take()
         self.before = self.windows.counters()
 

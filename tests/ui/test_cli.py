@@ -33,12 +33,12 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Options, Any]]:
-    """Stands in for the pipeline; collects what it was run with."""
+    """Stands in for the agent; collects what it was run with."""
     calls: list[tuple[Options, Any]] = []
-    module = ModuleType("natlens.pipeline")
+    module = ModuleType("natlens.agent")
     module.run = lambda options, _health, outlet: calls.append((options, outlet)) or 0  # type: ignore[attr-defined,func-returns-value]
-    monkeypatch.setitem(sys.modules, "natlens.pipeline", module)
-    monkeypatch.setattr(natlens, "pipeline", module, raising=False)
+    monkeypatch.setitem(sys.modules, "natlens.agent", module)
+    monkeypatch.setattr(natlens, "agent", module, raising=False)
     return calls
 
 
@@ -120,7 +120,7 @@ def test_error_of_the_pipeline_is_one_line_and_its_status(
     def run(*_: object) -> None:
         raise MissingCapability("CAP_BPF is missing; run as root")
 
-    monkeypatch.setattr(sys.modules["natlens.pipeline"], "run", run)
+    monkeypatch.setattr(sys.modules["natlens.agent"], "run", run)
     assert main(["run"]) == 1
     assert capsys.readouterr().err == "natlens: CAP_BPF is missing; run as root\n"
     assert main(["run", "--debug"]) == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from natlens import pipeline
+from natlens import agent, pipeline
 from natlens.config import Options
 from natlens.errors import ConfigError, KernelError, MissingFeature
 from natlens.health import Health
@@ -201,7 +201,7 @@ def test_agent_tells_at_its_start_what_is_lost(
     monkeypatch.setattr(Features, "probe", no_packets)
     monkeypatch.setattr(pipeline.Pipeline, "run", refuse)
     with pytest.raises(KernelError, match="far enough"):
-        pipeline.run(Options(window_rows=1024, window_translations=1024), Health())
+        agent.run(Options(window_rows=1024, window_translations=1024), Health())
     (message,) = caplog.messages
     assert message.startswith("NAT is not learned from packets: this kernel has no bpf_cast_to_kern_ctx")
     assert message.endswith("; natlens doctor tells more")

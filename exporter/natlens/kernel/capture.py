@@ -2,38 +2,30 @@
 
 import errno
 import logging
-from pathlib import Path
 
 from natlens.config import Options
 from natlens.errors import KernelError
 from natlens.health import Health
-from natlens.kernel import attach, libbpf
+from natlens.kernel import attach, maps
 from natlens.kernel.coverage import Plan, plan
+from natlens.kernel.libbpf import Object
 from natlens.kernel.links import Bell, list_links
 from natlens.kernel.netlink import route_socket
-from natlens.kernel.probe import require
+from natlens.kernel.programs import load
 from natlens.kernel.windows import Window, Windows
 
-__all__ = ["OBJECT", "Capture"]
+__all__ = ["Capture"]
 
 log = logging.getLogger(__name__)
-
-OBJECT = Path(__file__).with_name("natlens.bpf.o")
 
 
 class Capture:
     """natlens in the kernel, from load to last detach."""
 
-    def __init__(self, options: Options, health: Health) -> None:
-        """Probe and load; nothing is attached yet. Raises KernelError and its kin."""
-        require()
+    def __init__(self, options: Options, health: Health, loaded: Object | None = None) -> None:
+        """Load, unless that was done; nothing is attached yet. Raises KernelError and its kin."""
         self._options, self._health = options, health
-        self._object = libbpf.Object(OBJECT)
-        for index in (0, 1):
-            self._object.resize(f"rows_{index}", options.window_rows)
-            self._object.resize(f"translations_{index}", options.window_translations)
-            self._object.resize(f"retired_{index}", max(options.window_rows // 8, 1))
-        self._object.load()
+        self._object = loaded or load(options)
         self._windows = Windows(self._object)
         self._counted_fd = self._object.map_fd("counted_interfaces")
         self._route = route_socket()
@@ -69,9 +61,9 @@ class Capture:
 
     def _set_counted(self, index: int, *, counted: bool) -> None:
         if counted:
-            libbpf.update(self._counted_fd, index, 1, size=1)
+            maps.update(self._counted_fd, index, 1, size=1)
         else:
-            libbpf.delete(self._counted_fd, index)
+            maps.delete(self._counted_fd, index)
 
     def _apply(self, index: int, wanted: Plan) -> None:
         before = self._plans.get(index)
@@ -114,7 +106,7 @@ class Capture:
 
     def _forget(self, index: int) -> None:
         gone = self._plans.pop(index)
-        libbpf.delete(self._counted_fd, index)
+        maps.delete(self._counted_fd, index)
         for side in (attach.INGRESS, attach.EGRESS):
             if getattr(gone, side):
                 self._attachment.detach(index, side)

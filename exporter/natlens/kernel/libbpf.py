@@ -13,22 +13,16 @@ import platform
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from natlens.errors import KernelError, MissingFeature
 
 __all__ = [
     "BPF_TCX_EGRESS",
     "BPF_TCX_INGRESS",
     "Object",
-    "delete",
+    "check",
+    "library",
     "link_tcx",
-    "lookup",
-    "possible_cpus",
-    "read_and_delete",
     "test_run",
-    "update",
     "version",
 ]
 
@@ -101,7 +95,8 @@ def library() -> ctypes.CDLL:
     return _lib
 
 
-def _check(result: int, what: str) -> int:
+def check(result: int, what: str) -> int:
+    """Return ``result``; raises KernelError if it is a negative error number."""
     if result < 0:
         raise KernelError(f"{what}: {os.strerror(-result)} ({errno.errorcode.get(-result, -result)})")
     return result
@@ -123,7 +118,7 @@ class Object:
 
     def resize(self, name: str, entries: int) -> None:
         """Set a map's max_entries before it is loaded."""
-        _check(self._lib.bpf_map__set_max_entries(self._map(name), entries), f"map {name}: size {entries}")
+        check(self._lib.bpf_map__set_max_entries(self._map(name), entries), f"map {name}: size {entries}")
 
     def load(self) -> None:
         """Load everything; raises KernelError with the kernel's (or verifier's) own last words."""
@@ -146,64 +141,18 @@ class Object:
 
     def map_fd(self, name: str) -> int:
         """Return the file descriptor of a loaded map."""
-        return _check(self._lib.bpf_map__fd(self._map(name)), f"map {name}")
+        return check(self._lib.bpf_map__fd(self._map(name)), f"map {name}")
 
     def program_fd(self, name: str) -> int:
         """Return the file descriptor of a loaded program."""
         found = self._lib.bpf_object__find_program_by_name(self._object, name.encode())
-        return _check(self._lib.bpf_program__fd(found), f"program {name}")
+        return check(self._lib.bpf_program__fd(found), f"program {name}")
 
     def close(self) -> None:
         """Close every file descriptor: maps and programs that nothing else holds go away."""
         if self._object:
             self._lib.bpf_object__close(self._object)
             self._object = None
-
-
-def lookup(fd: int, key: int, out: npt.NDArray[Any]) -> None:
-    """Read the value at a 32-bit ``key`` into ``out`` (the value's size; for a per-CPU map: times the CPUs)."""
-    _check(
-        library().bpf_map_lookup_elem(fd, ctypes.byref(ctypes.c_uint32(key)), out.ctypes.data), f"read of map fd {fd}"
-    )
-
-
-def update(fd: int, key: int, value: int, *, size: int = 4) -> None:
-    """Store an integer ``value`` of ``size`` bytes (1 or 4) at a 32-bit ``key``."""
-    stored = (ctypes.c_uint8 if size == 1 else ctypes.c_uint32)(value)
-    _check(
-        library().bpf_map_update_elem(fd, ctypes.byref(ctypes.c_uint32(key)), ctypes.byref(stored), 0),
-        f"update of map fd {fd}",
-    )
-
-
-def delete(fd: int, key: int) -> None:
-    """Delete a 32-bit ``key``; one that is not there is fine."""
-    result = library().bpf_map_delete_elem(fd, ctypes.byref(ctypes.c_uint32(key)))
-    if result != -errno.ENOENT:
-        _check(result, f"delete in map fd {fd}")
-
-
-def read_and_delete(fd: int, entry: np.dtype[Any], batch: int = 16384) -> npt.NDArray[np.void]:
-    """Empty a hash map that nothing writes to; returns its entries.
-
-    ``entry`` has two fields, ``key`` and ``value``, of the map's own layout; the result has shape
-    (n,) and that dtype. On a live map this would lose counts (seen: 43 to 61 ppm).
-    """
-    keys = np.empty((batch, entry["key"].itemsize), np.uint8)
-    values = np.empty((batch, entry["value"].itemsize), np.uint8)
-    position = ctypes.create_string_buffer(8)
-    parts: list[npt.NDArray[np.uint8]] = []
-    first, result = True, 0
-    while result == 0:
-        count = ctypes.c_uint32(batch)
-        result = library().bpf_map_lookup_and_delete_batch(
-            fd, None if first else position, position, keys.ctypes.data, values.ctypes.data, ctypes.byref(count), None
-        )
-        if result not in (0, -errno.ENOENT):
-            _check(result, f"drain of map fd {fd}")
-        parts.append(np.hstack([keys[: count.value], values[: count.value]]))  # as octets: by fields is slower
-        first = False
-    return np.concatenate(parts).view(entry).reshape(-1)
 
 
 class _TestRun(ctypes.Structure):
@@ -243,13 +192,8 @@ def test_run(  # the kernel calls it so
     options = _TestRun(size, packet, None, len(packet), 0, ctx, None, len(ctx) if ctx else 0, 0, 0, repeat, 0, 0, 0, 0)
     result = library().bpf_prog_test_run_opts(program_fd, ctypes.byref(options))
     if result < 0:
-        _check(result, f"run of program fd {program_fd} on {len(packet)} octets")
+        check(result, f"run of program fd {program_fd} on {len(packet)} octets")
     return options.retval, options.duration
-
-
-def possible_cpus() -> int:
-    """Return how many values a per-CPU map holds."""
-    return _check(library().libbpf_num_possible_cpus(), "number of CPUs")
 
 
 def version() -> str:
@@ -263,12 +207,12 @@ def link_tcx(program_fd: int, ifindex: int, attach_type: int) -> int:
     Raises OSError: EINVAL where the kernel has no tcx (before v6.6, commit e420bed02507), ENODEV
     where the interface is gone.
     """
-    attributes = np.zeros(8, np.uint32)  # union bpf_attr, link_create: 4 words, then tcx {relative, -, revision}
-    attributes[:4] = program_fd, ifindex, attach_type, BPF_F_BEFORE
+    # union bpf_attr, link_create: 4 words, then tcx {relative, -, revision}
+    attributes = (ctypes.c_uint32 * 8)(program_fd, ifindex, attach_type, BPF_F_BEFORE)
     number = SYS_BPF.get(platform.machine())
     if number is None:
         raise OSError(errno.EINVAL, f"bpf(2) has no known number on {platform.machine()}")
-    fd: int = _libc.syscall(number, BPF_LINK_CREATE, ctypes.c_void_p(attributes.ctypes.data), attributes.nbytes)
+    fd: int = _libc.syscall(number, BPF_LINK_CREATE, attributes, ctypes.sizeof(attributes))
     if fd < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from natlens.kernel import libbpf
+from natlens.kernel import maps
+from natlens.kernel.libbpf import Object
 from natlens.kernel.structs import COUNTERS, RETIRED_KEY, ROW, ROW_KEY, TRANSLATION, TRANSLATION_KEY
 
 __all__ = ["ROWS", "TRANSLATIONS", "Window", "Windows", "kernel_bytes"]
@@ -51,7 +52,7 @@ class Window:
 class Windows:
     """Reads windows of a loaded object."""
 
-    def __init__(self, loaded: libbpf.Object) -> None:
+    def __init__(self, loaded: Object) -> None:
         self._active = 0
         self._active_fd = loaded.map_fd(".data.window")
         self._outer_fd = loaded.map_fd("rows_windows")
@@ -65,8 +66,8 @@ class Windows:
     def _swap(self) -> int:
         """Let programs write to the other set; returns the index of the one that is quiet now."""
         quiet, self._active = self._active, 1 - self._active
-        libbpf.update(self._active_fd, 0, self._active)
-        libbpf.update(self._outer_fd, quiet, self._fds["rows"][quiet])  # the same map again: only to wait
+        maps.update(self._active_fd, 0, self._active)
+        maps.update(self._outer_fd, quiet, self._fds["rows"][quiet])  # the same map again: only to wait
         return quiet
 
     def take(self) -> Window:
@@ -75,7 +76,7 @@ class Windows:
         end_ns = time.monotonic_ns()
         window = Window(
             rows=self._rows(quiet),
-            translations=libbpf.read_and_delete(self._fds["translations"][quiet], TRANSLATIONS),
+            translations=maps.read_and_delete(self._fds["translations"][quiet], TRANSLATIONS),
             start_ns=self._start_ns,
             end_ns=end_ns,
             unix_offset_ns=time.time_ns() - time.monotonic_ns(),
@@ -86,8 +87,8 @@ class Windows:
 
     def _rows(self, quiet: int) -> npt.NDArray[np.void]:
         """Empty one set of rows: those that stand and those that a new SYN put aside."""
-        rows = libbpf.read_and_delete(self._fds["rows"][quiet], ROWS)
-        retired = libbpf.read_and_delete(self._fds["retired"][quiet], RETIRED)
+        rows = maps.read_and_delete(self._fds["rows"][quiet], ROWS)
+        retired = maps.read_and_delete(self._fds["retired"][quiet], RETIRED)
         if not len(retired):
             return rows
         again = np.empty(len(retired), ROWS)
@@ -96,6 +97,6 @@ class Windows:
 
     def counters(self) -> dict[str, int]:
         """Return every kernel counter, summed over the CPUs, since the programs were loaded."""
-        values = np.zeros((libbpf.possible_cpus(), len(COUNTERS)), np.uint64)
-        libbpf.lookup(self._counters_fd, 0, values)
+        values = np.zeros((maps.possible_cpus(), len(COUNTERS)), np.uint64)
+        maps.lookup(self._counters_fd, 0, values)
         return dict(zip(COUNTERS, values.sum(axis=0).tolist(), strict=True))

@@ -131,9 +131,9 @@ def _observe(loaded: Loaded[Options], parsed: argparse.Namespace) -> int:
 
 def _capture(options: Options, health: Health, outlet: "TerminalOutlet | None") -> int:
     """Run the pipeline; ``outlet`` takes the records in place of the network."""
-    from natlens import pipeline
+    from natlens import agent
 
-    return pipeline.run(options, health, outlet)
+    return agent.run(options, health, outlet)
 
 
 def _program(name: str, arguments: list[str]) -> int:

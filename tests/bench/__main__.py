@@ -7,7 +7,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import tempfile
 from pathlib import Path
 
-from tests.bench import agent, encode, flows, identity, learn, pipeline, programs, start
+from tests.bench import agent, cluster, encode, flows, identity, learn, pipeline, programs, start
 
 
 def main() -> None:
@@ -26,6 +26,7 @@ def main() -> None:
     agent.idle()
     agent.crowded()
     agent.throughput()
+    cluster.main()
 
 
 if __name__ == "__main__":

@@ -126,3 +126,20 @@ def test_rights_are_taken_and_given_back(scene: Scene) -> None:
         scene.check_once(agent, f"allow natlens' ServiceAccount list and watch on {resource} {right}", [resource])
     for resource in WATCHED:
         assert 2 <= requests(agent, "403")[resource] <= 10
+
+
+def test_agent_starts_without_any_rights(scene: Scene) -> None:
+    binding = objects.binding(ACCOUNT, ACCOUNT, ACCOUNT)
+    scene.cluster.admin.delete(binding)
+    scene.control.api.restart()  # it may remember who was allowed what
+    began, agent = time.monotonic(), scene.start(until="")
+
+    scene.await_lines(agent, "allow natlens' ServiceAccount list and watch on ")
+    said = scene.call(agent, scene.client)
+    scene.cluster.admin.create(binding)
+
+    assert not [name for name in said if ".k8s." in name]
+    scene.await_named(agent, scene.client, SLOWLY_S)
+    finish(agent, began)
+    for resource in WATCHED:
+        assert 1 <= requests(agent, "403")[resource] <= 10

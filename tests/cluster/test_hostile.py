@@ -19,7 +19,7 @@ LONG_NAME = ("n" * 62 + ".") * 4 + "n"  # 253 bytes, the most that a name has
 CONTROLS = "".join(map(chr, range(32))) + "\x7f\x85\u2028\u202e\ufeff\ufffe\U0010ffff\u0301'\"\\ {}=,"
 KEPT_BYTES = 1024
 GROWN_MIB = 10.0
-VALUES, WARM = 20_000, 2_000
+VALUES, WARM = 100_000, 10_000
 
 
 @pytest.fixture(scope="module")

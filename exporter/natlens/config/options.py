@@ -298,6 +298,124 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             "OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY and OTEL_EXPORTER_OTLP_CLIENT_KEY are asked."
         ),
     ] = None
+    signals: Annotated[
+        list[Literal["logs", "metrics", "traces"]],
+        Meta(
+            min_length=1,
+            description="What is sent: a log record of each connection, metrics summed over connections, a span of "
+            "each connection. Metrics are what to keep for long; logs and traces grow with the traffic.",
+        ),
+    ] = msgspec.field(default_factory=lambda: ["logs", "metrics"])
+    metrics_attributes: Annotated[
+        list[Annotated[str, NAME]],
+        Meta(
+            min_length=1,
+            description="What metrics tell apart: owner, service-backend, zone, pod, or names of attributes. Several "
+            "are taken together; natlens cardinality tells what each costs.",
+        ),
+    ] = msgspec.field(default_factory=lambda: ["owner"])
+    metrics_include: Annotated[
+        list[Annotated[str, NAME]],
+        RARE,
+        Meta(
+            description="Only connections like one of these are in metrics. namespace=PATTERN, cidr=NETWORK, "
+            "port=NUMBER or kind=KIND of any end; after source., destination. or responder. of that end."
+        ),
+    ] = msgspec.field(default_factory=list)
+    metrics_exclude: Annotated[
+        list[Annotated[str, NAME]],
+        RARE,
+        Meta(description="Connections like one of these are not in metrics. Written like metrics_include."),
+    ] = msgspec.field(default_factory=list)
+    metrics_of: Annotated[
+        Literal["primary", "all"],
+        RARE,
+        Meta(
+            description="Which records metrics sum. primary: those that count, so that a sum over nodes is the truth; "
+            "all: every node's, told apart by flow.reporter."
+        ),
+    ] = "primary"
+    metrics_interval: Annotated[
+        Annotated[float, Meta(ge=0.1, le=86400)] | None,
+        SECONDS,
+        Meta(
+            description="Time between two points of a metric. Without it OTEL_METRIC_EXPORT_INTERVAL is asked, then "
+            "it is 15 s."
+        ),
+    ] = None
+    metrics_temporality: Annotated[
+        Literal["cumulative", "delta"] | None,
+        RARE,
+        Meta(
+            description="Whether a point tells everything since its series began, or since the point before. Without "
+            "it OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE is asked, then it is cumulative, which Prometheus "
+            "needs."
+        ),
+    ] = None
+    metrics_histogram: Annotated[
+        Literal["explicit", "exponential"] | None,
+        RARE,
+        Meta(
+            description="Buckets of flow.duration. Without it "
+            "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION is asked, then it is explicit."
+        ),
+    ] = None
+    series_limit: Annotated[
+        int,
+        Meta(
+            ge=100,
+            le=10_000_000,
+            description="Series of metrics at most. What is over goes to one series with otel.metric.overflow=true.",
+        ),
+    ] = 20_000
+    series_expiry: Annotated[
+        float,
+        SECONDS,
+        RARE,
+        Meta(ge=1, le=864000, description="Silence after which a series is no longer sent."),
+    ] = 300.0
+    span_ratio: Annotated[
+        float,
+        RARE,
+        Meta(
+            ge=0,
+            le=1,
+            description="Share of the connections that have a span. Chosen by flow.id, so that every node chooses "
+            "the same.",
+        ),
+    ] = 1.0
+    span_max_age: Annotated[
+        float,
+        SECONDS,
+        RARE,
+        Meta(
+            ge=1,
+            le=86400,
+            description="Longest time that one span tells of. A connection that goes on has linked spans, one after "
+            "another.",
+        ),
+    ] = 300.0
+    telemetry: Annotated[
+        Literal["on", "off"],
+        RARE,
+        Meta(
+            description="Whether natlens sends metrics of itself. They go where metrics go; see also "
+            "telemetry_interval and listen."
+        ),
+    ] = "on"
+    telemetry_interval: Annotated[
+        float,
+        SECONDS,
+        RARE,
+        Meta(ge=1, le=86400, description="Time between two points of natlens' metrics of itself."),
+    ] = 60.0
+    listen: Annotated[
+        Annotated[str, NAME] | None,
+        Meta(
+            description="Address and port to serve /metrics (Prometheus), /healthz and /readyz at. For example "
+            ":9464, or 127.0.0.1:9464 for this host alone; without it nothing listens."
+        ),
+    ] = None
     queue_bytes: Annotated[
         int,
         BYTES,
@@ -334,6 +452,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Literal["debug", "info", "warning", "error"],
         Meta(description="Least severity of natlens' own messages. They go to standard error."),
     ] = "info"
+    log_format: Annotated[
+        Literal["text", "json"],
+        RARE,
+        Meta(description="How natlens' own messages are written. json is one object a line."),
+    ] = "text"
     debug: Annotated[
         bool,
         Meta(description="Show a traceback with an error. For reports to the project."),

@@ -57,10 +57,10 @@ class Histograms(NamedTuple):
 
     metric: Metric
     rows: npt.NDArray[np.intp]
-    count: npt.NDArray[np.int64]
+    observations: npt.NDArray[np.int64]
     sum: npt.NDArray[np.float64]
     least: npt.NDArray[np.float64]
-    """Shape (m,); NaN where the count is 0."""
+    """Shape (m,); NaN where there are no observations."""
     most: npt.NDArray[np.float64]
     buckets: Explicit | Exponential
 

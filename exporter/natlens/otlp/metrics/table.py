@@ -45,7 +45,8 @@ def _field(name: str) -> Read:
 
 
 def _new(connections: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
-    return (connections["sequence"] == 0).astype(np.int64)
+    first: npt.NDArray[np.bool_] = connections["sequence"] == 0
+    return first.astype(np.int64)
 
 
 def _duration(connections: npt.NDArray[np.void]) -> npt.NDArray[np.float64]:

@@ -308,6 +308,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = msgspec.field(default_factory=lambda: ["logs", "metrics"])
     metrics_attributes: Annotated[
         list[Annotated[str, NAME]],
+        RARE,
         Meta(
             min_length=1,
             description="What metrics tell apart: owner, service-backend, zone, pod, or names of attributes. Several "
@@ -338,6 +339,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     metrics_interval: Annotated[
         Annotated[float, Meta(ge=0.1, le=86400)] | None,
         SECONDS,
+        RARE,
         Meta(
             description="Time between two points of a metric. Without it OTEL_METRIC_EXPORT_INTERVAL is asked, then "
             "it is 15 s."
@@ -362,6 +364,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = None
     series_limit: Annotated[
         int,
+        RARE,
         Meta(
             ge=100,
             le=10_000_000,

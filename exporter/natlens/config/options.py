@@ -302,8 +302,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         list[Literal["logs", "metrics", "traces"]],
         Meta(
             min_length=1,
-            description="What is sent: a log record of each connection, metrics summed over connections, a span of "
-            "each connection. Metrics are what to keep for long; logs and traces grow with the traffic.",
+            description="What is sent. logs: a record of each connection and interval; metrics: sums over connections; "
+            "traces: a span of each connection. Metrics are what to keep for long; logs and traces grow with the "
+            "traffic.",
         ),
     ] = msgspec.field(default_factory=lambda: ["logs", "metrics"])
     metrics_attributes: Annotated[
@@ -415,8 +416,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     listen: Annotated[
         Annotated[str, NAME] | None,
         Meta(
-            description="Address and port to serve /metrics (Prometheus), /healthz and /readyz at. For example "
-            ":9464, or 127.0.0.1:9464 for this host alone; without it nothing listens."
+            description="Address and port of /metrics, /healthz and /readyz. For example :9464, or 127.0.0.1:9464 for "
+            "this host alone; /metrics is for Prometheus to scrape; without it nothing listens."
         ),
     ] = None
     queue_bytes: Annotated[

@@ -1,7 +1,6 @@
 """The command line: one line for an error, a screen for help."""
 
 import argparse
-import logging
 import os
 import sys
 import traceback
@@ -16,6 +15,7 @@ from natlens.config import Loaded, Options, effective, load
 from natlens.errors import ConfigError, NatlensError
 from natlens.health import Health
 from natlens.ui.flags import Parser, add_flags, given_flags, refuse_unknown
+from natlens.ui.logs import logs_to_stderr, unexpected
 
 if TYPE_CHECKING:
     from natlens.ui.outlet import TerminalOutlet
@@ -51,6 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `natlens observe | head`: nobody reads any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's exit complains
         return 0
+    except Exception as error:
+        if debug.on:
+            traceback.print_exc()
+        sys.stderr.write(f"natlens: {unexpected(error)}\n")
+        return 1
 
 
 def _dispatch(arguments: list[str], debug: Debug) -> int:
@@ -58,7 +63,8 @@ def _dispatch(arguments: list[str], debug: Debug) -> int:
     parsed, extra = parser.parse_known_args(arguments)
     if parsed.command is None:
         refuse_unknown(parser, extra)
-        raise ConfigError("no command given; choose run, observe, resolve, demo or doctor (natlens --help tells more)")
+        names = "run, observe, resolve, cardinality, demo or doctor"
+        raise ConfigError(f"no command given; choose {names} (natlens --help tells more)")
     if parsed.command not in commands:
         return _program(parsed.command, extra)
     refuse_unknown(commands[parsed.command], extra)
@@ -67,9 +73,8 @@ def _dispatch(arguments: list[str], debug: Debug) -> int:
     if parsed.print_config:
         sys.stdout.write(effective(loaded))
         return 0
-    level = loaded.options.log_level.upper()
-    logging.basicConfig(level=level, stream=sys.stderr, format="natlens: %(levelname)s: %(message)s", force=True)
-    return _run(loaded) if parsed.command == "run" else _observe(loaded, parsed)
+    with logs_to_stderr(loaded.options):
+        return _run(loaded) if parsed.command == "run" else _observe(loaded, parsed)
 
 
 def _parsers() -> tuple[Parser, dict[str, Parser]]:
@@ -81,6 +86,7 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
     commands.add_parser("demo", help="show natlens at work on a throwaway node", add_help=False)
     commands.add_parser("doctor", help="tell what this machine can do", add_help=False)
     commands.add_parser("resolve", help="tell what an address is, or was, and why", add_help=False)
+    commands.add_parser("cardinality", help="tell how many series metrics would cost", add_help=False)
     _add_observe_flags(observe)
     for command in (run, observe):
         add_flags(command)

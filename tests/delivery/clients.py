@@ -2,13 +2,24 @@
 
 import http.client
 import ssl
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, overload
 from urllib.parse import urlsplit
 
 import grpc
+from google.protobuf.message import Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2_grpc import LogsServiceStub
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
 from tests.collector.tls import ClientTls
 
@@ -16,6 +27,11 @@ __all__ = ["LOGS", "HttpAnswer", "connect", "export", "post"]
 
 LOGS = "/v1/logs"
 TIMEOUT_S = 10.0
+STUBS: dict[type[Message], Callable[[grpc.Channel], Any]] = {
+    ExportLogsServiceRequest: LogsServiceStub,
+    ExportMetricsServiceRequest: MetricsServiceStub,
+    ExportTraceServiceRequest: TraceServiceStub,
+}
 # Without a pool of its own, a channel would take over the connection that an earlier one made.
 OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0))
 
@@ -28,13 +44,21 @@ class HttpAnswer(NamedTuple):
     body: bytes
 
 
+@overload
 def export(
     url: str,
     request: ExportLogsServiceRequest,
     *,
     tls: ClientTls | None = None,
     compression: grpc.Compression | None = None,
-) -> ExportLogsServiceResponse:
+) -> ExportLogsServiceResponse: ...
+@overload
+def export(url: str, request: ExportMetricsServiceRequest) -> ExportMetricsServiceResponse: ...
+@overload
+def export(url: str, request: ExportTraceServiceRequest) -> ExportTraceServiceResponse: ...
+def export(
+    url: str, request: Message, *, tls: ClientTls | None = None, compression: grpc.Compression | None = None
+) -> Message:
     """Send a request over gRPC, on a connection of its own."""
     target = urlsplit(url).netloc
     opened = (
@@ -43,8 +67,8 @@ def export(
         else grpc.secure_channel(target, _credentials(tls), OPTIONS)
     )
     with opened as channel:
-        stub = LogsServiceStub(channel)  # type: ignore[no-untyped-call]
-        answer: ExportLogsServiceResponse = stub.Export(request, timeout=TIMEOUT_S, compression=compression)
+        stub = STUBS[type(request)](channel)
+        answer: Message = stub.Export(request, timeout=TIMEOUT_S, compression=compression)
         return answer
 
 

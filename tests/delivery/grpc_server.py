@@ -1,6 +1,7 @@
 """OTLP/gRPC for the receiver of the tests, by grpcio: gRPC's C core, which also decompresses gzip."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NoReturn
 
 import grpc
@@ -8,15 +9,19 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # no stubs are published
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
+from natlens.otlp.request import Signal
 from tests.collector.tls import Tls
 from tests.delivery.script import Answer, Fail, Ok, Script, response
 
 __all__ = ["GrpcServer"]
 
-SERVICE = "opentelemetry.proto.collector.logs.v1.LogsService"
-THREADS = 4
+SERVICES: dict[str, Signal] = {
+    "opentelemetry.proto.collector.logs.v1.LogsService": "logs",
+    "opentelemetry.proto.collector.metrics.v1.MetricsService": "metrics",
+    "opentelemetry.proto.collector.trace.v1.TraceService": "traces",
+}
+THREADS = 12
 
 
 class GrpcServer:
@@ -26,10 +31,9 @@ class GrpcServer:
         self._script = script
         options = [("grpc.max_receive_message_length", message_bytes), ("grpc.so_reuseport", 0)]
         self._server = grpc.server(ThreadPoolExecutor(THREADS), options=options)
-        handler = grpc.unary_unary_rpc_method_handler(
-            self._export, response_serializer=ExportLogsServiceResponse.SerializeToString
-        )
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Export": handler}),))
+        for service, signal in SERVICES.items():
+            handler = grpc.unary_unary_rpc_method_handler(partial(self._export, signal))
+            self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": handler}),))
         address = f"127.0.0.1:{port}"
         if tls is None:
             self.port = self._server.add_insecure_port(address)
@@ -44,11 +48,11 @@ class GrpcServer:
         """Cancel what runs and close every connection."""
         self._server.stop(0).wait()
 
-    def _export(self, raw: bytes, context: grpc.ServicerContext) -> ExportLogsServiceResponse:
-        answer = self._script.attempt(raw, dict(context.invocation_metadata()))
-        if not isinstance(answer, Ok) or not self._script.take(raw, answer):
+    def _export(self, signal: Signal, raw: bytes, context: grpc.ServicerContext) -> bytes:
+        answer = self._script.attempt(raw, dict(context.invocation_metadata()), signal)
+        if not isinstance(answer, Ok) or not self._script.take(raw, answer, signal):
             _refuse(context, answer)
-        return response(answer)
+        return response(answer, signal).SerializeToString()
 
 
 def _refuse(context: grpc.ServicerContext, answer: Answer) -> NoReturn:

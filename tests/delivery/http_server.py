@@ -1,4 +1,4 @@
-"""OTLP/HTTP for the receiver of the tests: protobuf on /v1/logs, as the specification of OTLP 1.x has it."""
+"""OTLP/HTTP for the receiver of the tests: protobuf on each signal's path, as the specification of OTLP 1.x has it."""
 
 import gzip
 import math
@@ -18,12 +18,13 @@ from typing import Any
 import zstandard
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # no stubs are published
 
+from natlens.otlp.request import UNITS, Signal
 from tests.collector.tls import Tls
 from tests.delivery.script import PROTOBUF, Answer, Fail, Ok, Raw, Reset, Script, response
 
 __all__ = ["HttpServer"]
 
-PATH = "/v1/logs"
+PATHS: dict[str, Signal] = {f"/v1/{signal}": signal for signal in UNITS}
 POLL_SECONDS = 0.02
 LINGER_0 = struct.pack("ii", 1, 0)  # on, 0 s: closing discards what is unsent and sends RST instead of FIN
 
@@ -100,26 +101,29 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         script = self.server.script
-        if self.path == PATH and (reset := script.next_reset()):
-            script.cut(self.rfile.read(reset.after_bytes), self._headers())
+        if self.path in PATHS and (reset := script.next_reset()):
+            script.cut(self.rfile.read(reset.after_bytes), self._headers(), PATHS[self.path])
             self._reset()
             return
         body = self._body()  # read in any case: the next request comes behind it
         try:
-            raw = self._request(body)
+            signal, raw = self._signal(), self._request(body)
         except _RefusedError as refused:
             script.refused.append(refused.status)
             self._fail(refused.status, str(refused))
         else:
-            self._answer(script.attempt(raw, self._headers()), raw)
+            self._answer(script.attempt(raw, self._headers(), signal), raw, signal)
 
     def log_message(self, *_: object) -> None:
         """Keep standard error for errors."""
 
+    def _signal(self) -> Signal:
+        if self.path not in PATHS:
+            raise _RefusedError(HTTPStatus.NOT_FOUND, f"only {', '.join(PATHS)} are here")
+        return PATHS[self.path]
+
     def _request(self, body: bytes) -> bytes:
         """Return the serialized request; raises what a receiver refuses by itself."""
-        if self.path != PATH:
-            raise _RefusedError(HTTPStatus.NOT_FOUND, f"only {PATH} is here")
         if self.headers.get("content-type") != PROTOBUF:
             raise _RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"only {PROTOBUF} is taken")
         decompress = DECOMPRESS.get(self.headers.get("content-encoding"))
@@ -133,10 +137,10 @@ class _Handler(BaseHTTPRequestHandler):
             raise _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {self.server.message_bytes} bytes")
         return raw
 
-    def _answer(self, answer: Answer, raw: bytes) -> None:
+    def _answer(self, answer: Answer, raw: bytes, signal: Signal) -> None:
         match answer:
-            case Ok() if self.server.script.take(raw, answer):
-                self._reply(HTTPStatus.OK, response(answer).SerializeToString())
+            case Ok() if self.server.script.take(raw, answer, signal):
+                self._reply(HTTPStatus.OK, response(answer, signal).SerializeToString())
             case Fail(code=int() as status, message=message, retry_s=retry_s):
                 self._fail(status, message, retry_s)
             case Raw(body=body, status=status, content_type=content_type):

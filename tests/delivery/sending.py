@@ -13,6 +13,7 @@ from natlens.delivery.retry import Backoff
 from natlens.delivery.sender import Sender
 from natlens.delivery.settings import read_settings
 from natlens.health import Health
+from natlens.otlp.request import Signal
 from tests.delivery.account import account, request_of
 from tests.delivery.server import Answer, Fail, Receiver
 
@@ -40,10 +41,11 @@ def sender_to(
     queue_bytes: int = 64 << 20,
     request_bytes: int = 4_000_000,
     backoff: Backoff = QUICK,
+    signal: Signal = "logs",
     **options: Any,
 ) -> Iterator[Sender]:
     """Yield a sender to ``url``, closed at the end; ``options`` are natlens' own."""
-    settings = read_settings(Options(endpoint=url, protocol=protocol, **options), {})  # type: ignore[arg-type]  # a word
+    settings = read_settings(Options(endpoint=url, protocol=protocol, **options), {}, signal)  # type: ignore[arg-type]
     assert settings
     sender = open_sender(settings, health, queue_bytes=queue_bytes, request_bytes=request_bytes, backoff=backoff)
     try:
@@ -53,11 +55,11 @@ def sender_to(
 
 
 def deliver(
-    protocol: str, answers: Iterable[Answer], *, within_s: float = 5.0
+    protocol: str, answers: Iterable[Answer], *, within_s: float = 5.0, signal: Signal = "logs"
 ) -> tuple[dict[str, int], Receiver, Health]:
     """Send 5 records to a receiver that answers so; return the account, the receiver and all counters."""
     health = Health()
-    with receiver(protocol, answers) as server, sender_to(server.url, health, protocol) as sender:
-        sender.send(request_of(5))
+    with receiver(protocol, answers) as server, sender_to(server.url, health, protocol, signal=signal) as sender:
+        sender.send(request_of(5, signal=signal))
         sender.flush(time.monotonic() + within_s)
-    return account(health), server, health
+    return account(health, signal), server, health

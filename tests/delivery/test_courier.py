@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from natlens.delivery.account import Account
 from natlens.delivery.compression import Compression, codec
 from natlens.delivery.courier import LEAST_LIMIT, Courier
 from natlens.delivery.exchange import Failure
@@ -11,8 +12,8 @@ from natlens.delivery.queue import Queue
 from natlens.delivery.retry import Backoff, Delivered, Outcome, Refused, Retry, TooLarge
 from natlens.delivery.schedule import Schedule
 from natlens.health import Health
-from natlens.otlp.request import Request
-from tests.delivery.account import account, balanced, records_of, request_of, sequences
+from natlens.otlp.request import UNITS, Request, Signal
+from tests.delivery.account import account, balanced, counted, records_of, request_of, sequences, units_of
 from tests.delivery.scripted import Plain, Told
 
 
@@ -26,12 +27,13 @@ class Exact(Backoff):
 class Desk:
     """A courier, its queue and a transport that does nothing, at a time that tests set."""
 
-    def __init__(self, in_flight: int = 3, compression: Compression = "none") -> None:
+    def __init__(self, in_flight: int = 3, compression: Compression = "none", signal: Signal = "logs") -> None:
         self.health, self.transport, self.binding = Health(), Told(), Plain()
-        self.queue = Queue(64 << 20, self.health)
+        account = Account(self.health, signal)
+        self.signal, self.queue = signal, Queue(64 << 20, account)
         self.codec = codec(compression)
         schedule = Schedule(Exact(), in_flight)
-        self.courier = Courier("nowhere", self.binding, self.transport, self.codec, schedule, self.health)
+        self.courier = Courier("nowhere", self.binding, self.transport, self.codec, schedule, account)
         self.now = 0.0
         self.sent: list[bytes] = []
 
@@ -42,7 +44,9 @@ class Desk:
     def start(self) -> list[list[int]]:
         """Start what may start; return the sequence numbers of each request that is on its way."""
         self.wait_s = self.courier.start(self.queue, self.now)
-        return [sequences(records_of(self.codec.decompress(body))) for body in self.transport.running.values()]
+        return [
+            sequences(units_of(self.signal, self.codec.decompress(body))) for body in self.transport.running.values()
+        ]
 
     def answer(self, outcome: Outcome | Failure, at: int = 0) -> None:
         """Answer the request that is ``at`` in order of those on their way."""
@@ -50,7 +54,7 @@ class Desk:
         self.sent.append(self.transport.running.pop(token))
         result = outcome if isinstance(outcome, Failure) else self.binding.answer(outcome)
         self.courier.settle(self.queue, token, result, self.now)
-        assert balanced(self.health)
+        assert balanced(self.health, self.signal)
 
     def run(self, limit_bytes: int, code: str = "http_413") -> list[int]:
         """Answer all as a receiver that takes so many bytes; return the sequence numbers it took, as they came."""
@@ -58,7 +62,7 @@ class Desk:
         while self.start():
             body = self.codec.decompress(next(iter(self.transport.running.values())))
             if fits := len(body) <= limit_bytes:
-                taken += sequences(records_of(body))
+                taken += sequences(units_of(self.signal, body))
             self.answer(Delivered() if fits else TooLarge(code, "too large"))
         return taken
 
@@ -119,44 +123,42 @@ def test_what_is_sent_again_has_the_same_bytes() -> None:
 @pytest.mark.parametrize(
     ("outcome", "counts"),
     [
-        (Delivered(), {"records_exported": 5}),
-        (Delivered(message="mind the schema"), {"records_exported": 5}),
-        (Delivered(2, "too old"), {"records_exported": 3, "records_rejected{code=partial_success}": 2}),
-        (Delivered(5), {"records_rejected{code=partial_success}": 5}),
-        (Delivered(99), {"records_rejected{code=partial_success}": 5}),
-        (Delivered(-1), {"records_exported": 5}),
-        (Refused("internal", "no"), {"records_rejected{code=internal}": 5}),
+        (Delivered(), {"exported": 5}),
+        (Delivered(message="mind the schema"), {"exported": 5}),
+        (Delivered(2, "too old"), {"exported": 3, "rejected{code=partial_success}": 2}),
+        (Delivered(5), {"rejected{code=partial_success}": 5}),
+        (Delivered(99), {"rejected{code=partial_success}": 5}),
+        (Delivered(-1), {"exported": 5}),
+        (Refused("internal", "no"), {"rejected{code=internal}": 5}),
     ],
 )
-def test_final_answers_are_counted_and_nothing_is_sent_again(outcome: Outcome, counts: dict[str, int]) -> None:
-    desk = Desk()
-    desk.put(request_of(5))
+def test_final_answers_are_counted_and_nothing_is_sent_again(
+    outcome: Outcome, counts: dict[str, int], signal: Signal
+) -> None:
+    desk = Desk(signal=signal)
+    desk.put(request_of(5, signal=signal))
     desk.start()
     desk.answer(outcome)
     assert desk.start() == []
-    assert account(desk.health) == {"records_captured": 5, **counts}
+    assert account(desk.health, signal) == counted(signal, captured=5, **counts)
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
-def test_a_request_that_is_too_large_is_halved_in_order_until_it_fits(compression: Compression) -> None:
-    desk = Desk(in_flight=1, compression=compression)
-    desk.put(request_of(7, 0, 1000), request_of(2, 7, 10))
+def test_a_request_that_is_too_large_is_halved_in_order_until_it_fits(compression: Compression, signal: Signal) -> None:
+    desk = Desk(in_flight=1, compression=compression, signal=signal)
+    desk.put(request_of(7, 0, 1000, signal), request_of(2, 7, 10, signal))
     assert desk.run(limit_bytes=2500) == list(range(9))
     assert len(desk.sent) == 8  # 7 → 3, 4 → 1, 2, 2, 2; and the 2 small ones at once
-    assert account(desk.health) == {"records_captured": 9, "records_exported": 9}
+    assert account(desk.health, signal) == counted(signal, captured=9, exported=9)
 
 
-def test_a_single_record_that_is_too_large_is_rejected_and_the_others_get_through() -> None:
-    desk = Desk(in_flight=1)
-    middle, *others = request_of(1, 2, 5000), request_of(2), request_of(2, 3)
+def test_a_single_record_that_is_too_large_is_rejected_and_the_others_get_through(signal: Signal) -> None:
+    desk = Desk(in_flight=1, signal=signal)
+    middle, *others = (request_of(1, 2, 5000, signal), *(request_of(2, at, 0, signal) for at in (0, 3)))
     message = b"".join([others[0].data, middle.data, others[1].data])  # concatenated messages are one
-    desk.put(Request(message, 5))
+    desk.put(Request(message, 5, signal))
     assert desk.run(limit_bytes=1000) == [0, 1, 3, 4]
-    assert account(desk.health) == {
-        "records_captured": 5,
-        "records_exported": 4,
-        "records_rejected{code=too_large}": 1,
-    }
+    assert account(desk.health, signal) == counted(signal, captured=5, exported=4, **{"rejected{code=too_large}": 1})
 
 
 def test_the_limit_is_learned_and_later_requests_are_cut_before_they_are_sent() -> None:
@@ -167,6 +169,19 @@ def test_the_limit_is_learned_and_later_requests_are_cut_before_they_are_sent() 
     assert desk.courier.limit_bytes == len(big[0].data) * 3 // 4
 
 
+def test_every_exchange_is_timed_whatever_its_end(signal: Signal) -> None:
+    desk = Desk(in_flight=1, signal=signal)
+    desk.put(*(request_of(1, at, signal=signal) for at in range(2)))
+    for outcome, took_s in ((Retry("unavailable"), 0.25), (Delivered(), 1.5), (Refused("internal"), 0.0000014)):
+        desk.start()
+        desk.now += took_s
+        desk.answer(outcome)
+        desk.now = 100.0
+    assert desk.health.count("export_count", signal=signal) == 3
+    assert desk.health.count("export_time_us", signal=signal) == 1_750_001
+    assert desk.health.count("export_retries", code="unavailable", signal=signal) == 1
+
+
 def test_no_tiny_limit_is_learned() -> None:
     desk = Desk(in_flight=1)
     desk.put(request_of(8, 0, 100))
@@ -175,25 +190,25 @@ def test_no_tiny_limit_is_learned() -> None:
     assert account(desk.health)["records_rejected{code=too_large}"] == 8
 
 
-def test_messages_of_what_goes_wrong_say_what_and_where_once(caplog: pytest.LogCaptureFixture) -> None:
-    desk = Desk(in_flight=1)
-    desk.put(*(request_of(2, at, 1000) for at in range(4)))
+def test_messages_of_what_goes_wrong_say_what_and_where_once(signal: Signal, caplog: pytest.LogCaptureFixture) -> None:
+    desk, unit = Desk(in_flight=1, signal=signal), UNITS[signal]
+    desk.put(*(request_of(2, at, 1000, signal) for at in range(4)))
     outcomes = Retry("unavailable", "down"), TooLarge("http_413", "big"), Delivered(1, "old"), Refused("internal")
     for outcome in outcomes:
         desk.start()
         desk.answer(outcome)
         desk.now += 100
     assert [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING] == [
-        "nowhere: unavailable: down; retrying, 8 records wait",
-        f"nowhere: 2 records in {len(request_of(2, 0, 1000).data)} bytes are too much at once: http_413: big; "
+        f"nowhere: unavailable: down; retrying, 8 {unit} wait",
+        f"nowhere: 2 {unit} in {len(request_of(2, 0, 1000, signal).data)} bytes are too much at once: http_413: big; "
         "sending less",
-        "nowhere refused 1 records: partial_success: old",
+        f"nowhere refused 1 {unit}: partial_success: old",
     ]
 
 
-def test_a_warning_of_the_receiver_is_passed_on(caplog: pytest.LogCaptureFixture) -> None:
-    desk = Desk()
-    desk.put(request_of(2))
+def test_a_warning_of_the_receiver_is_passed_on(signal: Signal, caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk(signal=signal)
+    desk.put(request_of(2, signal=signal))
     desk.start()
     desk.answer(Delivered(message="mind the schema"))
-    assert caplog.messages == ["nowhere took 2 records and says: mind the schema"]
+    assert caplog.messages == [f"nowhere took 2 {UNITS[signal]} and says: mind the schema"]

@@ -2,7 +2,7 @@
 
 import os
 import resource
-import signal
+import signal as signals
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,21 +13,40 @@ from natlens.delivery.file import FileOutlet
 from natlens.errors import DeliveryError
 from natlens.health import Health
 from natlens.otlp.jsonlines import parse_lines
-from tests.delivery.account import account, parsed, request_of
+from natlens.otlp.request import Signal
+from tests.delivery.account import KINDS, account, counted, parsed, parsed_as, request_of
+from tests.delivery.conftest import SIGNALS
 
 
-def test_each_request_is_appended_as_a_line(tmp_path: Path) -> None:
+def test_each_request_is_appended_as_a_line(tmp_path: Path, signal: Signal) -> None:
     health, path = Health(), tmp_path / "out.jsonl"
     for first in (0, 10):
         outlet = FileOutlet(path, health)
-        outlet.send(request_of(3, first))
-        outlet.send(request_of(2, first + 3))
+        outlet.send(request_of(3, first, signal=signal))
+        outlet.send(request_of(2, first + 3, signal=signal))
         outlet.flush(time.monotonic())
         outlet.close()
-    assert list(parse_lines(path.read_text())) == [
-        parsed(request_of(n, at).data) for n, at in ((3, 0), (2, 3), (3, 10), (2, 13))
+    assert list(parse_lines(path.read_text(), KINDS[signal])) == [
+        parsed_as(signal, request_of(n, at, signal=signal).data) for n, at in ((3, 0), (2, 3), (3, 10), (2, 13))
     ]
-    assert account(health) == {"records_captured": 10, "records_exported": 10}
+    assert account(health, signal) == counted(signal, captured=10, exported=10)
+
+
+def test_one_file_takes_every_signal_and_counts_each_by_itself(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    health, path = Health(), tmp_path / "out.jsonl"
+    outlet = FileOutlet(path, health)
+    for count, signal in enumerate(SIGNALS, 1):
+        outlet.send(request_of(count, signal=signal))
+    outlet.close()
+    outlet.send(request_of(7, signal="metrics"))
+    for count, signal in enumerate(SIGNALS, 1):
+        (request,) = parse_lines(path.read_text(), KINDS[signal])
+        assert request == parsed_as(signal, request_of(count, signal=signal).data)
+        lost = {"dropped{reason=write_failed}": 7} if signal == "metrics" else {}
+        assert account(health, signal) == counted(signal, captured=count + sum(lost.values()), exported=count, **lost)
+    assert caplog.messages[0].endswith("; 7 points dropped")
 
 
 @pytest.mark.parametrize("path", ["missing/out.jsonl", "."])
@@ -52,11 +71,11 @@ def test_a_line_cut_short_by_a_crash_spoils_no_other(tmp_path: Path) -> None:
 def file_size_limit() -> Iterator[int]:
     """Files cannot grow beyond 20,000 bytes: like a full disk, in the middle of a write."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    handler = signals.signal(signals.SIGXFSZ, signals.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     yield 20_000
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    signals.signal(signals.SIGXFSZ, handler)
 
 
 def test_a_full_disk_leaves_whole_lines_and_exact_counts(tmp_path: Path, file_size_limit: int) -> None:

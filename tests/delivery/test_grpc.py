@@ -1,6 +1,7 @@
 """OTLP/gRPC: what its requests and answers are, and a real server's word for each status."""
 
 from base64 import b64encode
+from dataclasses import replace
 from typing import Any, Literal
 
 import grpc
@@ -18,6 +19,8 @@ from natlens.delivery.exchange import Answer
 from natlens.delivery.grpc import CODES, GrpcBinding
 from natlens.delivery.retry import Delivered, Outcome, Refused, Retry, TooLarge
 from natlens.delivery.settings import OtlpSettings
+from natlens.otlp.request import Signal
+from tests.delivery.account import counted
 from tests.delivery.sending import deliver
 from tests.delivery.server import Fail, Ok
 
@@ -68,6 +71,15 @@ def test_a_request_is_one_framed_message() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("signal", "service"),
+    [("logs", "logs.v1.LogsService"), ("metrics", "metrics.v1.MetricsService"), ("traces", "trace.v1.TraceService")],
+)
+def test_each_signal_has_its_service(signal: Signal, service: str) -> None:
+    request = GrpcBinding(replace(SETTINGS, signal=signal), codec("gzip"), "me/1").request(b"")
+    assert request.url == f"http://collector:4317/opentelemetry.proto.collector.{service}/Export"
+
+
 def test_a_request_without_compression_says_so() -> None:
     request = GrpcBinding(SETTINGS, codec("none"), "me/1").request(bytes(70_000))
     assert request.body == b"\0\0\1\x11\x70" + bytes(70_000)
@@ -102,11 +114,11 @@ def test_the_servers_delay_is_kept(code: grpc.StatusCode) -> None:
     assert server.times[1] - server.times[0] >= 0.5
 
 
-@pytest.mark.parametrize(("rejected", "counted"), [(2, 2), (5, 5), (99, 5), (-1, 0)])
-def test_partial_success_is_counted_and_never_sent_again(rejected: int, counted: int) -> None:
-    counts, server, _ = deliver("grpc", [Ok(rejected=rejected, message="too old")])
-    assert counts.get("records_rejected{code=partial_success}", 0) == counted
-    assert counts.get("records_exported", 0) == 5 - counted
+@pytest.mark.parametrize(("rejected", "taken"), [(2, 3), (5, 0), (99, 0), (-1, 5)])
+def test_partial_success_is_counted_and_never_sent_again(rejected: int, taken: int, signal: Signal) -> None:
+    counts, server, _ = deliver("grpc", [Ok(rejected=rejected, message="too old")], signal=signal)
+    ends = {"exported": taken, "rejected{code=partial_success}": 5 - taken}
+    assert counts == counted(signal, captured=5, **{end: count for end, count in ends.items() if count})
     assert len(server.attempts) == 1
 
 

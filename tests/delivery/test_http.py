@@ -15,6 +15,8 @@ from natlens.delivery.exchange import Answer
 from natlens.delivery.http import RETRYABLE, HttpBinding
 from natlens.delivery.retry import Delivered, Outcome, Refused, Retry, TooLarge
 from natlens.delivery.settings import OtlpSettings
+from natlens.otlp.request import UNITS, Signal
+from tests.delivery.account import counted
 from tests.delivery.sending import deliver
 from tests.delivery.server import Fail, Ok, Raw
 
@@ -110,11 +112,11 @@ def test_retry_after_is_seconds_or_a_date(value: str, after_s: float | None) -> 
     assert outcome(500, {"retry-after": value}) == Refused("http_500")
 
 
-@pytest.mark.parametrize(("rejected", "counted"), [(2, 2), (5, 5), (99, 5), (-1, 0)])
-def test_partial_success_is_counted_and_never_sent_again(rejected: int, counted: int) -> None:
-    counts, server, _ = deliver(PROTOCOL, [Ok(rejected=rejected, message="too old")])
-    assert counts.get("records_rejected{code=partial_success}", 0) == counted
-    assert counts.get("records_exported", 0) == 5 - counted
+@pytest.mark.parametrize(("rejected", "taken"), [(2, 3), (5, 0), (99, 0), (-1, 5)])
+def test_partial_success_is_counted_and_never_sent_again(rejected: int, taken: int, signal: Signal) -> None:
+    counts, server, _ = deliver(PROTOCOL, [Ok(rejected=rejected, message="too old")], signal=signal)
+    ends = {"exported": taken, "rejected{code=partial_success}": 5 - taken}
+    assert counts == counted(signal, captured=5, **{end: count for end, count in ends.items() if count})
     assert len(server.attempts) == 1
 
 
@@ -123,13 +125,14 @@ def test_partial_success_is_counted_and_never_sent_again(rejected: int, counted:
     [(b"\xff", "application/x-protobuf"), (b"{}", "application/json"), (b"<html>" * 50_000, "text/html")],
 )
 def test_an_answer_that_cannot_be_read_is_a_delivery_and_said_once(
-    body: bytes, content_type: str, caplog: pytest.LogCaptureFixture
+    body: bytes, content_type: str, signal: Signal, caplog: pytest.LogCaptureFixture
 ) -> None:
-    counts, server, _ = deliver(PROTOCOL, [Raw(body, content_type=content_type)])
-    assert counts == {"records_captured": 5, "records_exported": 5}
+    counts, server, _ = deliver(PROTOCOL, [Raw(body, content_type=content_type)], signal=signal)
+    assert counts == counted(signal, captured=5, exported=5)
     assert len(server.attempts) == 1
     (message,) = caplog.messages
-    assert message.endswith("took 5 records and says: its answer is not an ExportLogsServiceResponse")
+    name = {"logs": "Logs", "metrics": "Metrics", "traces": "Trace"}[signal]
+    assert message.endswith(f"took 5 {UNITS[signal]} and says: its answer is not an Export{name}ServiceResponse")
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
+from natlens.delivery.account import Account
 from natlens.delivery.queue import Item, Queue
 from natlens.health import Health
+from natlens.otlp.request import UNITS, Signal
 from tests.delivery.account import account, balanced
 
 STEP = st.one_of(
@@ -45,7 +47,7 @@ def step(queue: Queue, taken: list[Item], what: str, amount: int, records: int) 
 @given(st.lists(STEP, max_size=60))
 def test_any_use_stays_within_the_bound_in_order_and_balances(steps: list[tuple[str, int, int]]) -> None:
     health = Health()
-    queue, taken = Queue(100, health), list[Item]()
+    queue, taken = Queue(100, Account(health)), list[Item]()
     for one in steps:
         step(queue, taken, *one)
         assert balanced(health)
@@ -64,7 +66,7 @@ def test_any_use_stays_within_the_bound_in_order_and_balances(steps: list[tuple[
 
 
 def test_the_oldest_is_taken_first_also_among_those_given_back() -> None:
-    queue = Queue(100, Health())
+    queue = Queue(100, Account(Health()))
     for size in range(1, 5):
         put(queue, size, 1)
     first, second, third = queue.take(), queue.take(), queue.take()
@@ -80,7 +82,7 @@ def test_the_oldest_is_taken_first_also_among_those_given_back() -> None:
 
 def test_what_never_fits_drops_nothing_else() -> None:
     health = Health()
-    queue = Queue(100, health)
+    queue = Queue(100, Account(health))
     put(queue, 60, 6)
     put(queue, 101, 9)
     assert account(health) == {
@@ -92,7 +94,7 @@ def test_what_never_fits_drops_nothing_else() -> None:
 
 def test_what_is_being_sent_stays_and_counts() -> None:
     health = Health()
-    queue = Queue(100, health)
+    queue = Queue(100, Account(health))
     put(queue, 60, 6)
     taken = queue.take()
     assert taken == Item((0,), bytes(60), 600, 6)
@@ -108,9 +110,29 @@ def test_what_is_being_sent_stays_and_counts() -> None:
     }
 
 
+def test_the_account_has_the_signals_own_names_and_the_bytes_that_are_held(signal: Signal) -> None:
+    health = Health()
+    queue = Queue(100, Account(health, signal))
+    for size, records in ((60, 6), (30, 3), (20, 2)):
+        put(queue, size, records)
+    item = queue.take()
+    assert item
+    queue.settle(item, exported=1, rejected=2, code="x")
+    unit = UNITS[signal]
+    assert health.snapshot() == {
+        f"{unit}_captured": 11,
+        f"{unit}_dropped{{reason=queue_full}}": 6,
+        f"{unit}_exported": 1,
+        f"{unit}_rejected{{code=x}}": 2,
+        f"{unit}_pending": 2,
+        f"queue_bytes{{signal={signal}}}": 20,
+        f"queue_capacity_bytes{{signal={signal}}}": 100,
+    }
+
+
 def test_a_full_queue_drops_the_oldest_that_waits() -> None:
     health = Health()
-    queue = Queue(100, health)
+    queue = Queue(100, Account(health))
     for records in (1, 2, 4, 8):
         put(queue, 30, records)
     assert account(health)["records_dropped{reason=queue_full}"] == 1
@@ -119,7 +141,7 @@ def test_a_full_queue_drops_the_oldest_that_waits() -> None:
 
 def test_closing_drops_what_waits_and_what_is_being_sent() -> None:
     health = Health()
-    queue = Queue(100, health)
+    queue = Queue(100, Account(health))
     put(queue, 10, 1)
     put(queue, 10, 2)
     queue.take()
@@ -129,7 +151,7 @@ def test_closing_drops_what_waits_and_what_is_being_sent() -> None:
 
 
 def test_waiting_for_an_empty_queue_ends_at_the_deadline() -> None:
-    queue = Queue(100, Health())
+    queue = Queue(100, Account(Health()))
     assert queue.wait_empty(time.monotonic())
     put(queue, 1, 1)
     started = time.monotonic()
@@ -138,7 +160,7 @@ def test_waiting_for_an_empty_queue_ends_at_the_deadline() -> None:
 
 
 def test_waiting_for_an_empty_queue_ends_when_the_last_is_settled() -> None:
-    queue = Queue(100, Health())
+    queue = Queue(100, Account(Health()))
     put(queue, 1, 1)
     item = queue.take()
     assert item

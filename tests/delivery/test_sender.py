@@ -1,6 +1,7 @@
 """The sender's thread and its flush, over a transport that does as told."""
 
 import time
+from typing import Any
 
 import pytest
 
@@ -8,8 +9,8 @@ from natlens.delivery.compression import codec
 from natlens.delivery.retry import Backoff, Delivered, Retry, TooLarge
 from natlens.delivery.sender import Sender
 from natlens.health import Health
-from natlens.otlp.request import REQUEST_BYTES, Request
-from tests.delivery.account import account, eventually, records_of, request_of, sequences
+from natlens.otlp.request import REQUEST_BYTES, Request, Signal
+from tests.delivery.account import account, counted, eventually, records_of, request_of, sequences, units_of
 from tests.delivery.scripted import Scripted
 
 NONE = codec("none")
@@ -25,10 +26,9 @@ class Recorded(Backoff):
         return after_s or (0.001 if attempt < 3 else 60.0)
 
 
-def sender(transport: Scripted, health: Health, request_bytes: int = REQUEST_BYTES) -> Sender:
-    return Sender(
-        "nowhere", transport.binding, transport, NONE, health, request_bytes=request_bytes, backoff=Recorded()
-    )
+def sender(transport: Scripted, health: Health, request_bytes: int = REQUEST_BYTES, signal: Signal = "logs") -> Sender:
+    options: dict[str, Any] = {"signal": signal, "request_bytes": request_bytes, "backoff": Recorded()}
+    return Sender("nowhere", transport.binding, transport, NONE, health, **options)
 
 
 @pytest.fixture(autouse=True)
@@ -94,18 +94,14 @@ def test_what_comes_after_a_flush_is_dropped_and_closing_twice_does_nothing() ->
     assert account(health) == {"records_captured": 2, "records_dropped{reason=shutdown}": 2}
 
 
-def test_requests_over_the_limit_are_cut_in_order_and_single_records_over_it_dropped() -> None:
-    health, transport, single = Health(), Scripted(), len(request_of(1, 0, 100).data)
-    sending = sender(transport, health, request_bytes=3 * single)
-    sending.send(Request(request_of(9, 0, 100).data + request_of(1, 9, 1000).data, 10))
+def test_requests_over_the_limit_are_cut_in_order_and_single_records_over_it_dropped(signal: Signal) -> None:
+    health, transport, single = Health(), Scripted(), len(request_of(1, 0, 100, signal).data)
+    sending = sender(transport, health, request_bytes=3 * single, signal=signal)
+    sending.send(Request(request_of(9, 0, 100, signal).data + request_of(1, 9, 1000, signal).data, 10, signal))
     sending.flush(time.monotonic() + 5)
     assert all(len(body) <= 3 * single for body in transport.bodies)
-    assert [number for body in transport.bodies for number in sequences(records_of(body))] == list(range(9))
-    assert account(health) == {
-        "records_captured": 10,
-        "records_exported": 9,
-        "records_dropped{reason=too_large}": 1,
-    }
+    assert [number for body in transport.bodies for number in sequences(units_of(signal, body))] == list(range(9))
+    assert account(health, signal) == counted(signal, captured=10, exported=9, **{"dropped{reason=too_large}": 1})
 
 
 def test_a_limit_that_was_learned_is_kept_from_the_start() -> None:

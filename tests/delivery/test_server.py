@@ -18,6 +18,14 @@ import zstandard
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # no stubs are published
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 
 from tests.collector.samples import request
 from tests.collector.tls import Authority, ClientTls
@@ -64,6 +72,31 @@ def test_a_partial_success_says_so(transport: Transport) -> None:
         assert (told.rejected_log_records, told.error_message) == (2, "too old")
         assert not send(receiver, transport).HasField("partial_success")
     assert receiver.taken == [BODY] * 2
+
+
+def test_every_signal_has_its_service_over_grpc() -> None:
+    metrics, traces = ExportMetricsServiceRequest(), ExportTraceServiceRequest()
+    metrics.resource_metrics.add(schema_url="m")
+    traces.resource_spans.add(schema_url="t")
+    with Receiver([Ok(rejected=2), Ok(rejected=3), Ok()]) as receiver:
+        assert export(receiver.url, metrics).partial_success.rejected_data_points == 2
+        assert export(receiver.url, traces).partial_success.rejected_spans == 3
+        assert not export(receiver.url, metrics).HasField("partial_success")
+    assert receiver.signals == ["metrics", "traces", "metrics"]
+    assert receiver.taken_of("metrics") == [metrics.SerializeToString()] * 2
+    assert receiver.taken_of("traces") == [traces.SerializeToString()]
+    assert receiver.records == []
+
+
+def test_every_signal_has_its_path_over_http() -> None:
+    with over_http(Ok(rejected=2), Ok(rejected=3), Reset(1)) as (receiver, connection):
+        metrics = ExportMetricsServiceResponse.FromString(post(connection, b"", path="/v1/metrics").body)
+        traces = ExportTraceServiceResponse.FromString(post(connection, b"", path="/v1/traces").body)
+        with pytest.raises(ConnectionError):
+            post(connection, b"\0", path="/v1/traces")
+    assert (metrics.partial_success.rejected_data_points, traces.partial_success.rejected_spans) == (2, 3)
+    assert receiver.signals == ["metrics", "traces", "traces"]
+    assert receiver.taken_of("traces") == [b""]
 
 
 @pytest.mark.parametrize("retry_s", [None, 0.0, 1.25])

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from natlens.config import Options
 from natlens.delivery.settings import OtlpSettings, read_settings
 from natlens.errors import ConfigError
+from natlens.otlp.request import Signal
+from tests.delivery.conftest import SIGNALS
 
 GENERAL = "OTEL_EXPORTER_OTLP_"
 
@@ -16,20 +18,27 @@ GENERAL = "OTEL_EXPORTER_OTLP_"
 LOGS = "OTEL_EXPORTER_OTLP_LOGS_"
 
 
+OWN: dict[Signal, str] = {
+    "logs": LOGS,
+    "metrics": "OTEL_EXPORTER_OTLP_METRICS_",
+    "traces": "OTEL_EXPORTER_OTLP_TRACES_",
+}
+
+
 HTTP = {GENERAL + "PROTOCOL": "http/protobuf"}
 
 
-def settings(environ: dict[str, str] | None = None, **options: Any) -> OtlpSettings:
+def settings(environ: dict[str, str] | None = None, signal: Signal = "logs", **options: Any) -> OtlpSettings:
     """Return the settings, which are there."""
-    read = read_settings(Options(**options), environ or {})
+    read = read_settings(Options(**options), environ or {}, signal)
     assert read
     return read
 
 
-def mistake(environ: dict[str, str] | None = None, **options: Any) -> str:
+def mistake(environ: dict[str, str] | None = None, signal: Signal = "logs", **options: Any) -> str:
     """Return the one line that it is refused with."""
     with pytest.raises(ConfigError) as error:
-        read_settings(Options(**options), environ or {})
+        read_settings(Options(**options), environ or {}, signal)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -39,9 +48,21 @@ def test_nothing_named_is_nothing_sent() -> None:
         assert read_settings(Options(), environ) is None
 
 
-def test_defaults() -> None:
-    assert settings(endpoint="http://c:1") == OtlpSettings("grpc", "http://c:1", "gzip", (), 10.0)
-    assert settings(endpoint="http://c:1").requests_in_flight == 4
+def test_an_endpoint_of_one_signal_is_for_that_signal_alone(signal: Signal) -> None:
+    environ = {OWN[signal] + "ENDPOINT": "http://c:1"}
+    assert [one for one in SIGNALS if read_settings(Options(), environ, one)] == [signal]
+
+
+def test_defaults(signal: Signal) -> None:
+    in_flight = 1 if signal == "metrics" else 4
+    assert settings(signal=signal, endpoint="http://c:1") == OtlpSettings(
+        "grpc", "http://c:1", "gzip", (), 10.0, requests_in_flight=in_flight, signal=signal
+    )
+
+
+def test_metrics_stay_in_order_whatever_the_option_says(signal: Signal) -> None:
+    read = settings(signal=signal, endpoint="http://c:1", requests_in_flight=9)
+    assert read.requests_in_flight == (1 if signal == "metrics" else 9)
 
 
 @pytest.mark.parametrize(
@@ -57,14 +78,14 @@ def test_defaults() -> None:
         (" otel_collector.ns.svc.cluster.local. ", "https://otel_collector.ns.svc.cluster.local.:4317"),
     ],
 )
-def test_endpoints_of_grpc(endpoint: str, url: str) -> None:
-    assert settings(endpoint=endpoint).url == url
-    assert settings({LOGS + "ENDPOINT": endpoint}).url == url
-    assert settings({GENERAL + "ENDPOINT": endpoint}).url == url
+def test_endpoints_of_grpc(endpoint: str, url: str, signal: Signal) -> None:
+    assert settings(signal=signal, endpoint=endpoint).url == url
+    assert settings({OWN[signal] + "ENDPOINT": endpoint}, signal).url == url
+    assert settings({GENERAL + "ENDPOINT": endpoint}, signal).url == url
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "general", "logs"),
+    ("endpoint", "general", "own"),
     [
         ("http://c:4318", "http://c:4318/v1/logs", "http://c:4318/"),
         ("http://c:4318/", "http://c:4318/v1/logs", "http://c:4318/"),
@@ -77,12 +98,13 @@ def test_endpoints_of_grpc(endpoint: str, url: str) -> None:
         ("http://[2001:DB8::1]:4318", "http://[2001:db8::1]:4318/v1/logs", "http://[2001:db8::1]:4318/"),
     ],
 )
-def test_endpoints_of_http(endpoint: str, general: str, logs: str) -> None:
+def test_endpoints_of_http(endpoint: str, general: str, own: str, signal: Signal) -> None:
     if "?" in endpoint:
-        general, logs = f"{general}/v1/logs?key=1%2F2", f"{logs}?key=1%2F2"
-    assert settings(HTTP, endpoint=endpoint).url == general
-    assert settings({**HTTP, GENERAL + "ENDPOINT": endpoint}).url == general
-    assert settings({**HTTP, LOGS + "ENDPOINT": endpoint}).url == logs
+        general, own = f"{general}/v1/logs?key=1%2F2", f"{own}?key=1%2F2"
+    general = f"/v1/{signal}".join(general.rsplit("/v1/logs", 1))
+    assert settings(HTTP, signal, endpoint=endpoint).url == general
+    assert settings({**HTTP, GENERAL + "ENDPOINT": endpoint}, signal).url == general
+    assert settings({**HTTP, OWN[signal] + "ENDPOINT": endpoint}, signal).url == own
 
 
 def test_messages_name_the_target_without_its_query() -> None:
@@ -152,39 +174,53 @@ def test_a_password_in_the_endpoint_is_refused_and_not_shown(environ: dict[str, 
     )
 
 
-# name, general, for logs, option → of the settings
+# name, general, for the signal, option → of the settings
 PRECEDENCE = [
-    ("ENDPOINT", "http://general:1", "http://logs:2", {"endpoint": "http://option:3"}, "url", None),
+    ("ENDPOINT", "http://general:1", "http://own:2", {"endpoint": "http://option:3"}, "url", None),
     ("PROTOCOL", "grpc", "http/protobuf", {"protocol": "grpc"}, "protocol", ["grpc", "http/protobuf", "grpc"]),
     ("COMPRESSION", "none", "zstd", {"compression": "gzip"}, "compression", ["none", "zstd", "gzip"]),
     ("TIMEOUT", "1000", "2500", {"timeout": 0.5}, "timeout_s", [1.0, 2.5, 0.5]),
     (
         "HEADERS",
         "a=general,g=1",
-        "a=logs",
+        "a=own",
         {"headers": {"A": "option"}},
         "headers",
-        [(("a", "general"), ("g", "1")), (("a", "logs"),), (("a", "option"),)],
+        [(("a", "general"), ("g", "1")), (("a", "own"),), (("a", "option"),)],
     ),
 ]
 
 
-@pytest.mark.parametrize(("name", "general", "logs", "option", "field", "values"), PRECEDENCE)
-def test_options_win_over_logs_over_general_and_empty_is_unset(
-    name: str, general: str, logs: str, option: dict[str, Any], field: str, values: list[Any] | None
+@pytest.mark.parametrize(("name", "general", "own", "option", "field", "values"), PRECEDENCE)
+def test_options_win_over_the_signals_own_over_general_and_empty_is_unset(
+    name: str, general: str, own: str, option: dict[str, Any], field: str, values: list[Any] | None, signal: Signal
 ) -> None:
-    base = {} if name == "ENDPOINT" else {LOGS + "ENDPOINT": "http://c:1"}
+    base = {} if name == "ENDPOINT" else {OWN[signal] + "ENDPOINT": "http://c:1"}
     environ = {**base, GENERAL + name: general}
-    all_of_it = {**environ, LOGS + name: logs}
-    read = [settings(environ), settings(all_of_it), settings(all_of_it, **option)]
-    assert [getattr(one, field) for one in read] == (values or [general, logs, option["endpoint"]])
-    assert settings({**environ, LOGS + name: " "}) == read[0]
+    all_of_it = {**environ, OWN[signal] + name: own}
+    read = [settings(environ, signal), settings(all_of_it, signal), settings(all_of_it, signal, **option)]
+    assert [getattr(one, field) for one in read] == (values or [general, own, option["endpoint"]])
+    assert settings({**environ, OWN[signal] + name: " "}, signal) == read[0]
+    for other in SIGNALS:
+        if other != signal and name != "ENDPOINT":
+            others = settings({**all_of_it, OWN[other] + "ENDPOINT": "http://c:1"}, other)
+            assert getattr(others, field) == getattr(read[0], field)
 
 
 @pytest.mark.parametrize("value", ["http/json", "http", "GRPC"])
-def test_other_protocols_are_refused(value: str) -> None:
-    line = f"OTEL_EXPORTER_OTLP_LOGS_PROTOCOL={value!r} is not supported; it must be one of grpc, http/protobuf"
-    assert mistake({LOGS + "PROTOCOL": value}, endpoint="http://c:1") == line
+def test_other_protocols_are_refused(value: str, signal: Signal) -> None:
+    line = f"{OWN[signal]}PROTOCOL={value!r} is not supported; it must be one of grpc, http/protobuf"
+    assert mistake({OWN[signal] + "PROTOCOL": value}, signal, endpoint="http://c:1") == line
+
+
+@pytest.mark.parametrize("name", ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"])
+def test_files_of_tls_may_be_one_signals_own(name: str, signal: Signal) -> None:
+    pair = {"CLIENT_CERTIFICATE": "/missing.pem", "CLIENT_KEY": "/missing.pem", name: "/missing.pem"}
+    environ = {OWN[signal] + key: value for key, value in pair.items()}
+    line = mistake(environ, signal, endpoint="https://c:1")
+    assert line.startswith(OWN[signal])
+    assert "cannot be read: No such file or directory" in line
+    assert all(read_settings(Options(endpoint="https://c:1"), environ, other) for other in SIGNALS if other != signal)
 
 
 def test_other_compressions_are_refused() -> None:

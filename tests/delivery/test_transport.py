@@ -17,7 +17,8 @@ from natlens.delivery.settings import read_settings
 from natlens.delivery.transport import CurlTransport
 from natlens.errors import DeliveryError
 from natlens.health import Health
-from tests.delivery.account import account, eventually, request_of, sequences
+from natlens.otlp.request import Signal
+from tests.delivery.account import account, counted, eventually, request_of, sequences
 from tests.delivery.answering import Answering
 from tests.delivery.relay import Relay
 from tests.delivery.sending import receiver, sender_to
@@ -36,9 +37,9 @@ class Busy(Receiver):
             self.most = max(self.most, self.now)
         return super().attempt(*request)  # type: ignore[arg-type]
 
-    def take(self, raw: bytes, answer: Ok) -> bool:
+    def take(self, *request: object) -> bool:
         try:
-            return super().take(raw, answer)
+            return super().take(*request)  # type: ignore[arg-type]
         finally:
             with self._lock:
                 self.now -= 1
@@ -52,15 +53,17 @@ class Busy(Receiver):
         *(("http/protobuf", "none"), ("http/protobuf", "gzip"), ("http/protobuf", "zstd")),
     ],
 )
-def test_records_arrive_as_sent(protocol: str, compression: str) -> None:
+def test_records_arrive_as_sent(protocol: str, compression: str, signal: Signal) -> None:
     health = Health()
     options: dict[str, Any] = {"compression": compression, "headers": {"x-token": "s3cret", "x-empty": ""}}
-    with receiver(protocol) as server, sender_to(server.url, health, protocol, **options) as sender:
-        sender.send(request_of(3))
-        sender.send(request_of(2, first=3))
+    requests = [request_of(3, signal=signal), request_of(2, 3, signal=signal)]
+    with receiver(protocol) as server, sender_to(server.url, health, protocol, signal=signal, **options) as sender:
+        for request in requests:
+            sender.send(request)
         sender.flush(time.monotonic() + 5)
-    assert account(health) == {"records_captured": 5, "records_exported": 5}
-    assert sorted(server.taken) == sorted([request_of(3).data, request_of(2, 3).data])
+    assert account(health, signal) == counted(signal, captured=5, exported=5)
+    assert sorted(server.taken_of(signal)) == sorted(request.data for request in requests)
+    assert server.taken_of(signal) == server.taken
     assert server.metadata[0]["x-token"] == "s3cret"  # made up
     assert server.metadata[0]["x-empty"] == ""
     assert server.metadata[0]["user-agent"] == f"natlens/{__version__} OTel-OTLP-Exporter-Python/{__version__}"
@@ -194,7 +197,7 @@ def test_what_sending_needs_is_imported_only_with_an_endpoint() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_healthy_exchange_imports_no_more_than_libcurl() -> None:
+def test_a_healthy_exchange_imports_no_more_than_libcurl(signal: Signal) -> None:
     code = (
         "import sys, time\n"
         "from natlens.config import Options\n"
@@ -202,18 +205,18 @@ def test_a_healthy_exchange_imports_no_more_than_libcurl() -> None:
         "from natlens.delivery.settings import read_settings\n"
         "from natlens.health import Health\n"
         "from natlens.otlp.request import Request\n"
-        "sender = open_sender(read_settings(Options(endpoint=sys.argv[1]), {}), Health())\n"
-        "sender.send(Request(bytes.fromhex(sys.argv[2]), 1))\n"
+        "sender = open_sender(read_settings(Options(endpoint=sys.argv[1]), {}, sys.argv[3]), Health())\n"
+        "sender.send(Request(bytes.fromhex(sys.argv[2]), 1, sys.argv[3]))\n"
         "sender.flush(time.monotonic() + 5)\n"
         "sys.exit(' '.join({'google.protobuf', 'zstandard', 'email', 'http.client'} & set(sys.modules)) or 0)"
     )
     with receiver("grpc") as server:
         done = subprocess.run(
-            [sys.executable, "-c", code, server.url, request_of(1).data.hex()],
+            [sys.executable, "-c", code, server.url, request_of(1, signal=signal).data.hex(), signal],
             env={"PYTHONPATH": "exporter"},
             check=False,
             capture_output=True,
             text=True,
         )
         assert (done.returncode, done.stderr) == (0, "")
-        assert len(server.taken) == 1
+        assert len(server.taken_of(signal)) == 1

@@ -13,7 +13,6 @@ __all__ = ["Protocol", "grpc_endpoint", "http_endpoint"]
 Protocol = Literal["grpc", "http/protobuf"]
 
 GRPC_PORT = 4317
-LOGS_PATH = "v1/logs"
 
 HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 IN_URL = re.compile(r"[\x21-\x7e]*")
@@ -40,11 +39,11 @@ def grpc_endpoint(given: Given, insecure: Given) -> str:
     return f"{scheme}://{host}:{parts.port or GRPC_PORT}"
 
 
-def http_endpoint(given: Given, *, for_logs: bool) -> str:
+def http_endpoint(given: Given, path: str | None) -> str:
     """Return the full URL of OTLP/HTTP (OTLP exporter, "Endpoint URLs for OTLP/HTTP").
 
-    An endpoint ``for_logs`` is used as it is, with the path ``/`` where it has none; to any other one
-    ``v1/logs`` is appended. A URL without a port means its scheme's, 80 or 443: 4318 has to be said.
+    ``path`` (``v1/logs``) is appended. An endpoint that is one signal's own has None: it is used as it is,
+    with the path ``/`` where it has none. A URL without a port means its scheme's, 80 or 443: 4318 has to be said.
     Raises :class:`~natlens.errors.ConfigError` that names the key and its value.
     """
     parts = _split("http/protobuf", given, given.value)
@@ -54,8 +53,8 @@ def http_endpoint(given: Given, *, for_logs: bool) -> str:
         raise _malformed("http/protobuf", given, "it must have neither spaces nor a fragment (#)")
     host = _host("http/protobuf", given, parts)
     netloc = host if parts.port is None else f"{host}:{parts.port}"
-    path = (parts.path or "/") if for_logs else f"{parts.path.rstrip('/')}/{LOGS_PATH}"
-    return urlunsplit((parts.scheme, netloc, path, parts.query, ""))
+    full = (parts.path or "/") if path is None else f"{parts.path.rstrip('/')}/{path}"
+    return urlunsplit((parts.scheme, netloc, full, parts.query, ""))
 
 
 def _split(protocol: Protocol, given: Given, url: str) -> SplitResult:

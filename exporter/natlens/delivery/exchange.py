@@ -39,7 +39,7 @@ class Binding(Protocol):
     """OTLP over one transport protocol: makes requests, reads answers."""
 
     def request(self, payload: bytes) -> HttpRequest:
-        """Return what sends ``payload``, a serialized and compressed ``ExportLogsServiceRequest``."""
+        """Return what sends ``payload``, a serialized and compressed request."""
         ...
 
     def outcome(self, answer: Answer) -> Outcome:

@@ -5,13 +5,13 @@ import os
 import stat
 from pathlib import Path
 
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-
+from natlens.delivery.account import Account
+from natlens.delivery.messages import messages
 from natlens.delivery.throttle import Throttle
 from natlens.errors import DeliveryError
 from natlens.health import Health
 from natlens.otlp.jsonlines import to_line
-from natlens.otlp.request import Request
+from natlens.otlp.request import UNITS, Request
 
 __all__ = ["FileOutlet"]
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class FileOutlet:
-    """An :class:`~natlens.delivery.outlet.Outlet` that appends one line a request.
+    """An :class:`~natlens.delivery.outlet.Outlet` that appends one line a request, of any signal.
 
     Raises :class:`~natlens.errors.DeliveryError` where the file cannot be written at all. A line that
     fails later (a full disk) is taken back and its records are dropped as ``write_failed``.
@@ -27,7 +27,7 @@ class FileOutlet:
 
     def __init__(self, path: str | Path, health: Health) -> None:
         self._path = Path(path)
-        self._health = health
+        self._accounts = {signal: Account(health, signal) for signal in UNITS}
         self._failures = Throttle()
         try:
             self._file = self._path.open("ab", buffering=0)
@@ -38,18 +38,18 @@ class FileOutlet:
 
     def send(self, request: Request) -> None:
         """Write one line."""
-        count = request.records
-        self._health.add("records_captured", count)
-        line = to_line(ExportLogsServiceRequest.FromString(request.data)).encode() + b"\n"
+        count, account = request.records, self._accounts[request.signal]
+        account.captured(count)
+        line = to_line(messages(request.signal).request.FromString(request.data)).encode() + b"\n"
         try:
             self._write(b"\n" + line if self._torn else line)
         except (OSError, ValueError) as error:  # ValueError: closed
-            self._health.add("records_dropped", count, reason="write_failed")
+            account.dropped(count, "write_failed")
             if self._failures.due():
-                log.warning("output %s: %s; %d records dropped", self._path, error, count)
+                log.warning("output %s: %s; %d %s dropped", self._path, error, count, account.unit)
         else:
             self._torn = False
-            self._health.add("records_exported", count)
+            account.exported(count)
 
     def flush(self, deadline: float) -> None:  # noqa: ARG002  # nothing waits: every line is written at once
         """Make what is written outlive a crash of the machine."""

@@ -1,4 +1,4 @@
-"""OTLP/gRPC as HTTP/2 requests and answers: ``LogsService/Export``, without I/O.
+"""OTLP/gRPC as HTTP/2 requests and answers: each signal's ``Export``, without I/O.
 
 Sections named in here are of "gRPC over HTTP2" (PROTOCOL-HTTP2.md) and of the OTLP specification.
 """
@@ -14,10 +14,15 @@ from natlens.delivery.partial import read_response
 from natlens.delivery.retry import Delivered, Outcome, Refused, Retry, TooLarge
 from natlens.delivery.settings import OtlpSettings
 from natlens.delivery.status import Details, read_status
+from natlens.otlp.request import Signal
 
 __all__ = ["CODES", "RETRYABLE", "GrpcBinding"]
 
-EXPORT: Final = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
+SERVICES: Final[dict[Signal, str]] = {
+    "logs": "logs.v1.LogsService",
+    "metrics": "metrics.v1.MetricsService",
+    "traces": "trace.v1.TraceService",
+}
 PREFIX_BYTES: Final = 5
 """Before each message: whether it is compressed (1 byte), its length (4, big endian)."""
 
@@ -52,7 +57,8 @@ class GrpcBinding:
     """A :class:`~natlens.delivery.exchange.Binding` for OTLP/gRPC."""
 
     def __init__(self, settings: OtlpSettings, codec: Codec, user_agent: str) -> None:
-        self._url = settings.url + EXPORT
+        self._url = f"{settings.url}/opentelemetry.proto.collector.{SERVICES[settings.signal]}/Export"
+        self._signal = settings.signal
         self._codec = codec
         self._compressed = codec.encoding != "identity"
         self._headers = (
@@ -87,7 +93,7 @@ class GrpcBinding:
             message = self._message(answer)
         except ValueError as error:
             return Delivered(message=f"its answer is not one gRPC message: {error}")
-        return read_response(message)
+        return read_response(message, self._signal)
 
     def _message(self, answer: Answer) -> bytes:
         """Return an answer's one message; grpc-go compresses it as the request was, whatever it was told to accept."""

@@ -1,12 +1,21 @@
-"""Cutting a serialized request by its records: for receivers that take less at once."""
+"""Cutting a serialized request by its records, points or spans: for receivers that take less at once."""
 
 from collections.abc import Iterator
+from typing import Any
 
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from google.protobuf.message import Message
 
-from natlens.otlp.request import Request
+from natlens.delivery.messages import messages
+from natlens.otlp.request import Request, Signal
 
 __all__ = ["halve", "within"]
+
+PATHS: dict[Signal, tuple[str, ...]] = {
+    "logs": ("resource_logs", "scope_logs", "log_records"),
+    "metrics": ("resource_metrics", "scope_metrics", "metrics", "data_points"),
+    "traces": ("resource_spans", "scope_spans", "spans"),
+}
+"""The fields from a request down to what is counted of it."""
 
 
 def within(request: Request, limit_bytes: int) -> Iterator[Request]:
@@ -19,27 +28,44 @@ def within(request: Request, limit_bytes: int) -> Iterator[Request]:
 
 
 def halve(request: Request) -> tuple[Request, Request]:
-    """Return the first and the second half of a request of at least 2 records, each with resource and scope."""
-    whole = ExportLogsServiceRequest.FromString(request.data)
+    """Return the first and the second half of a request of at least 2 records, each with resource and scope.
+
+    Points are cut within their metric, which then stands in both halves: what came first in the
+    request (a series' point at its birth) is in the first half or before others in the second.
+    """
+    whole = messages(request.signal).request.FromString(request.data)
     middle = request.records // 2
-    return _part(whole, 0, middle), _part(whole, middle, request.records)
+    return _part(whole, request.signal, 0, middle), _part(whole, request.signal, middle, request.records)
 
 
-def _part(whole: ExportLogsServiceRequest, start: int, stop: int) -> Request:
+def _part(whole: Message, signal: Signal, start: int, stop: int) -> Request:
     """Return records ``start`` to ``stop``, and around them whatever else the request says."""
-    part = ExportLogsServiceRequest()
+    part = type(whole)()
     part.CopyFrom(whole)
+    _keep(part, PATHS[signal], start, stop)
+    return Request(part.SerializeToString(), stop - start, signal)
+
+
+def _keep(message: Message, path: tuple[str, ...], start: int, stop: int) -> int:
+    """Take out all but records ``start`` to ``stop`` and what is left without any; return how many there were."""
+    children = _children(message, path[0])
+    if len(path) == 1:
+        count = len(children)
+        del children[max(stop, 0) :]
+        del children[: max(start, 0)]
+        return count
     at = 0
-    for of_resource in part.resource_logs:
-        for of_scope in of_resource.scope_logs:
-            count = len(of_scope.log_records)
-            del of_scope.log_records[max(stop - at, 0) :]
-            del of_scope.log_records[: max(start - at, 0)]
-            at += count
-        for number in reversed(range(len(of_resource.scope_logs))):
-            if not of_resource.scope_logs[number].log_records:
-                del of_resource.scope_logs[number]
-    for number in reversed(range(len(part.resource_logs))):
-        if not part.resource_logs[number].scope_logs:
-            del part.resource_logs[number]
-    return Request(part.SerializeToString(), stop - start)
+    for child in children:
+        at += _keep(child, path[1:], start - at, stop - at)
+    for number in reversed(range(len(children))):
+        if not _children(children[number], path[1]):
+            del children[number]
+    return at
+
+
+def _children(message: Message, field: str) -> Any:
+    """Return a repeated field; the points of a metric stand one deeper, in its kind of data."""
+    if field != "data_points":
+        return getattr(message, field)
+    kind = message.WhichOneof("data")
+    return getattr(message, kind).data_points if kind else []

@@ -31,7 +31,7 @@ class HttpBinding:
     def __init__(
         self, settings: OtlpSettings, codec: Codec, user_agent: str, clock: Callable[[], float] = time.time
     ) -> None:
-        self._url = settings.url
+        self._url, self._signal = settings.url, settings.signal
         self._clock = clock
         self._headers = (
             ("content-type", PROTOBUF),
@@ -47,7 +47,7 @@ class HttpBinding:
     def outcome(self, answer: Answer) -> Outcome:
         """Return what a status means (OTLP/HTTP Response); redirects are refusals."""
         if 200 <= answer.status < 300:
-            return read_response(answer.body)
+            return read_response(answer.body, self._signal)
         code, message = f"http_{answer.status}", _message(answer)
         if answer.status in RETRYABLE:
             return Retry(code, message, self._retry_after_s(answer.headers.get("retry-after", "").strip()))

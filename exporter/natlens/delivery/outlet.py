@@ -8,10 +8,10 @@ __all__ = ["Outlet"]
 
 
 class Outlet(Protocol):
-    """Takes records and accounts for each: an OTLP receiver, a file of JSON lines, or the terminal's table."""
+    """Takes requests and accounts for what is in them: an OTLP receiver, a file of JSON lines, the terminal's table."""
 
     def send(self, request: Request) -> None:
-        """Take the records of one request; never blocks on a network and never raises for a failed export."""
+        """Take what is in one request; never blocks on a network and never raises for a failed export."""
         ...
 
     def flush(self, deadline: float) -> None:

@@ -1,7 +1,8 @@
 """The memory queue between the pipeline and a sender, bounded in bytes as they are sent.
 
-When it is full the *oldest* records go: later records of the same connections carry totals since the
-start, so less is lost than by refusing the newest. Only the requests that are being sent stay.
+When it is full the *oldest* records go: later records of the same connections, and later points of the
+same series, carry totals since the start, so less is lost than by refusing the newest. Only the requests
+that are being sent stay.
 """
 
 import threading
@@ -9,13 +10,11 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from itertools import count
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from natlens.health import Health
+from natlens.delivery.account import Account, DropReason
 
-__all__ = ["DropReason", "Item", "Queue"]
-
-DropReason = Literal["queue_full", "too_large", "shutdown", "write_failed"]
+__all__ = ["Item", "Queue"]
 
 
 class Item(NamedTuple):
@@ -36,9 +35,10 @@ class Queue:
     An item is in exactly one place: it waits, or it is taken until it is settled, given back or divided.
     """
 
-    def __init__(self, capacity_bytes: int, health: Health) -> None:
+    def __init__(self, capacity_bytes: int, account: Account) -> None:
         self._capacity = capacity_bytes
-        self._health = health
+        self._account = account
+        account.capacity(capacity_bytes)
         self._numbers = count()
         self._waiting: deque[Item] = deque()
         self._taken: dict[tuple[int, ...], Item] = {}
@@ -50,7 +50,7 @@ class Queue:
 
     @property
     def pending(self) -> int:
-        """Records that wait or are being sent."""
+        """Records (data points, spans) that wait or are being sent."""
         with self._changed:
             return self._pending
 
@@ -58,7 +58,7 @@ class Queue:
         """Append a request, dropping the oldest that it has no room beside; what never fits is dropped itself."""
         with self._changed:
             item = Item((next(self._numbers),), payload, size, records)
-            self._health.add("records_captured", records)
+            self._account.captured(records)
             self._hold(item)
             if self._closed:
                 self._drop(item, "shutdown")
@@ -105,8 +105,8 @@ class Queue:
             if dropped:
                 self._drop(item, dropped)
                 return
-            self._health.add("records_exported", exported)
-            self._health.add("records_rejected", rejected, code=code)
+            self._account.exported(exported)
+            self._account.rejected(rejected, code)
             self._release(item)
 
     def wait_empty(self, deadline: float) -> bool:
@@ -143,14 +143,14 @@ class Queue:
     def _hold(self, item: Item) -> None:
         self._held_bytes += len(item.payload)
         self._pending += item.records
-        self._health.set("records_pending", self._pending)
+        self._account.held(self._pending, self._held_bytes)
 
     def _release(self, item: Item) -> None:
         self._held_bytes -= len(item.payload)
         self._pending -= item.records
-        self._health.set("records_pending", self._pending)
+        self._account.held(self._pending, self._held_bytes)
         self._changed.notify_all()
 
     def _drop(self, item: Item, reason: DropReason) -> None:
-        self._health.add("records_dropped", item.records, reason=reason)
+        self._account.dropped(item.records, reason)
         self._release(item)

@@ -1,8 +1,9 @@
-"""The sending outlet: a queue, and one thread that empties it over a transport."""
+"""The sending outlet of one signal: a queue, and one thread that empties it over a transport."""
 
 import threading
 import time
 
+from natlens.delivery.account import Account
 from natlens.delivery.compression import Codec
 from natlens.delivery.courier import Courier
 from natlens.delivery.exchange import Binding, Transport
@@ -10,7 +11,7 @@ from natlens.delivery.queue import Queue
 from natlens.delivery.retry import Backoff
 from natlens.delivery.schedule import Schedule
 from natlens.health import Health
-from natlens.otlp.request import REQUEST_BYTES, Request
+from natlens.otlp.request import REQUEST_BYTES, Request, Signal
 
 __all__ = ["Sender"]
 
@@ -23,7 +24,7 @@ class Sender:
 
     Oldest first: receivers such as Loki refuse what is far behind the newest. A request that is sent
     again has the same bytes. ``target`` names the receiver in messages; the transport becomes the
-    thread's own, which also closes it.
+    thread's own, which also closes it. All requests are of one ``signal``.
     """
 
     def __init__(
@@ -34,19 +35,21 @@ class Sender:
         codec: Codec,
         health: Health,
         *,
+        signal: Signal = "logs",
         queue_bytes: int = 64 << 20,
         request_bytes: int = REQUEST_BYTES,
         requests_in_flight: int = 4,
         backoff: Backoff | None = None,
     ) -> None:
-        self._transport, self._codec, self._health = transport, codec, health
-        self._queue = Queue(queue_bytes, health)
+        self._transport, self._codec = transport, codec
+        self._account = Account(health, signal)
+        self._queue = Queue(queue_bytes, self._account)
         self._request_bytes = request_bytes
         schedule = Schedule(backoff or Backoff(), requests_in_flight)
-        self._courier = Courier(target, binding, transport, codec, schedule, health)
+        self._courier = Courier(target, binding, transport, codec, schedule, self._account)
         self._hurry = threading.Event()  # flush: a running backoff ends early
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="natlens-sender", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"natlens-{signal}", daemon=True)
         self._thread.start()
 
     def send(self, request: Request) -> None:
@@ -63,8 +66,8 @@ class Sender:
 
     def _put(self, request: Request) -> None:
         if len(request.data) > self._request_bytes:
-            self._health.add("records_captured", request.records)
-            self._health.add("records_dropped", request.records, reason="too_large")
+            self._account.captured(request.records)
+            self._account.dropped(request.records, "too_large")
         else:
             self._queue.put(self._codec.compress(request.data), len(request.data), request.records)
 

@@ -14,8 +14,9 @@ from natlens.delivery.certificates import NO_CERTIFICATES, Certificates, checked
 from natlens.delivery.compression import Compression
 from natlens.delivery.endpoint import Protocol, grpc_endpoint, http_endpoint
 from natlens.delivery.headers import Headers, checked_headers, parse_headers
-from natlens.delivery.variables import Given, find
+from natlens.delivery.variables import Given, Variables
 from natlens.errors import ConfigError
+from natlens.otlp.request import Signal
 
 __all__ = ["OtlpSettings", "read_settings"]
 
@@ -28,7 +29,7 @@ Word = TypeVar("Word", bound=str)
 
 @dataclass(frozen=True, slots=True)
 class OtlpSettings:
-    """How to reach an OTLP receiver."""
+    """How to reach an OTLP receiver of one signal."""
 
     protocol: Protocol
     url: str
@@ -39,44 +40,51 @@ class OtlpSettings:
     certificates: Certificates = NO_CERTIFICATES
     requests_in_flight: int = 4
 
+    signal: Signal = "logs"
+
     @property
     def target(self) -> str:
         """The URL for messages: without its query, which may hold secrets."""
         return self.url.partition("?")[0]
 
 
-def read_settings(options: Options, environ: Mapping[str, str]) -> OtlpSettings | None:
-    """Return where and how to send; None where no endpoint is named anywhere.
+def read_settings(options: Options, environ: Mapping[str, str], signal: Signal = "logs") -> OtlpSettings | None:
+    """Return where and how to send a signal; None where no endpoint for it is named anywhere.
 
-    Options win over variables; variables for logs win over general ones. The ``headers`` option, if
-    there are any, replaces those of the variables. Raises :class:`~natlens.errors.ConfigError` that
-    names the option or variable and its value; certificate files are read.
+    Options hold for every signal and win over variables; variables for the signal win over general
+    ones. The ``headers`` option, if there are any, replaces those of the variables. Raises
+    :class:`~natlens.errors.ConfigError` that names the option or variable and its value; certificate
+    files are read.
     """
-    endpoint = find(environ, "ENDPOINT", options.endpoint and options.endpoint.strip())
+    variables = Variables(environ, signal)
+    endpoint = variables.find("ENDPOINT", options.endpoint and options.endpoint.strip())
     if not endpoint.value:
         return None
-    protocol = _choice(find(environ, "PROTOCOL", options.protocol), PROTOCOLS, "grpc")
-    url = _url(protocol, endpoint, environ)
+    protocol = _choice(variables.find("PROTOCOL", options.protocol), PROTOCOLS, "grpc")
+    url = _url(protocol, endpoint, variables)
     return OtlpSettings(
         protocol,
         url,
-        _choice(find(environ, "COMPRESSION", options.compression), COMPRESSIONS, "gzip"),
-        checked_headers(options.headers) if options.headers else parse_headers(find(environ, "HEADERS")),
-        options.timeout or _timeout_s(find(environ, "TIMEOUT")),
+        _choice(variables.find("COMPRESSION", options.compression), COMPRESSIONS, "gzip"),
+        checked_headers(options.headers) if options.headers else parse_headers(variables.find("HEADERS")),
+        options.timeout or _timeout_s(variables.find("TIMEOUT")),
         checked_certificates(
-            _file(environ, "CERTIFICATE", "ca_file", options.ca_file),
-            _file(environ, "CLIENT_CERTIFICATE", "client_certificate_file", options.client_certificate_file),
-            _file(environ, "CLIENT_KEY", "client_key_file", options.client_key_file),
+            _file(variables, "CERTIFICATE", "ca_file", options.ca_file),
+            _file(variables, "CLIENT_CERTIFICATE", "client_certificate_file", options.client_certificate_file),
+            _file(variables, "CLIENT_KEY", "client_key_file", options.client_key_file),
             secure=url.startswith("https:"),
         ),
-        options.requests_in_flight,
+        # Stores refuse points of a resource that are older than the newest: a request that overtakes another
+        # would cost the other's points.
+        1 if signal == "metrics" else options.requests_in_flight,
+        signal,
     )
 
 
-def _url(protocol: Protocol, endpoint: Given, environ: Mapping[str, str]) -> str:
+def _url(protocol: Protocol, endpoint: Given, variables: Variables) -> str:
     if protocol == "grpc":
-        return grpc_endpoint(endpoint, find(environ, "INSECURE"))
-    return http_endpoint(endpoint, for_logs=endpoint.key == "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT")
+        return grpc_endpoint(endpoint, variables.find("INSECURE"))
+    return http_endpoint(endpoint, None if endpoint.key == variables.own("ENDPOINT") else f"v1/{variables.signal}")
 
 
 def _choice(given: Given, known: tuple[Word, ...], otherwise: Word) -> Word:
@@ -97,7 +105,7 @@ def _timeout_s(given: Given) -> float:
     return int(given.value) / 1000
 
 
-def _file(environ: Mapping[str, str], name: str, option: str, value: str | None) -> Given:
+def _file(variables: Variables, name: str, option: str, value: str | None) -> Given:
     given = Given(option, value or "")
-    found = find(environ, name)
+    found = variables.find(name)
     return found if found.value and not value else given

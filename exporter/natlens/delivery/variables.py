@@ -1,9 +1,11 @@
-"""``OTEL_EXPORTER_OTLP_*``: one for logs wins over the general one, an empty one counts as unset."""
+"""``OTEL_EXPORTER_OTLP_*``: one for the signal wins over the general one, an empty one counts as unset."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-__all__ = ["Given", "find"]
+from natlens.otlp.request import Signal
+
+__all__ = ["Given", "Variables"]
 
 
 class Given(NamedTuple):
@@ -14,9 +16,20 @@ class Given(NamedTuple):
     value: str
 
 
-def find(environ: Mapping[str, str], name: str, option: str | None = None) -> Given:
-    """Return what is set for ``name`` (``ENDPOINT``, …): the ``option`` of the same name, or a variable."""
-    if option:
-        return Given(name.lower(), option)
-    keys = (f"OTEL_EXPORTER_OTLP_LOGS_{name}", f"OTEL_EXPORTER_OTLP_{name}")
-    return next((Given(key, value) for key in keys if (value := environ.get(key, "").strip())), Given(keys[1], ""))
+class Variables(NamedTuple):
+    """The variables that hold for one signal."""
+
+    environ: Mapping[str, str]
+    signal: Signal = "logs"
+
+    def own(self, name: str) -> str:
+        """Return the variable for this signal alone: ``OTEL_EXPORTER_OTLP_METRICS_ENDPOINT``."""
+        return f"OTEL_EXPORTER_OTLP_{self.signal.upper()}_{name}"
+
+    def find(self, name: str, option: str | None = None) -> Given:
+        """Return what is set for ``name`` (``ENDPOINT``, …): the ``option`` of the same name, or a variable."""
+        if option:
+            return Given(name.lower(), option)
+        keys = (self.own(name), f"OTEL_EXPORTER_OTLP_{name}")
+        found = (Given(key, value) for key in keys if (value := self.environ.get(key, "").strip()))
+        return next(found, Given(keys[1], ""))

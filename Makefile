@@ -7,6 +7,7 @@ BPF_FLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Werror -Wno-pointer-bool-convers
 	-I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
 C_FILES := $(BPF_SOURCES) $(wildcard tests/*/*.c)
 GENERATED := exporter/natlens/kernel/structs.py docs/attributes.md docs/registry/attributes.yaml docs/configuration.md \
+	docs/metrics.md docs/registry/metrics.yaml docs/telemetry.md otel-config/alerts.yaml \
 	exporter/natlens/identity/api/schema_pb2.py exporter/natlens/identity/api/schema_pb2.pyi
 PACKAGES := clang clang-format llvm libbpf-dev libbpf1 bpftool make gcc libc6-dev \
 	iproute2 nftables iptables conntrack ethtool python3-venv
@@ -30,8 +31,8 @@ demo: setup ## real traffic through real NAT on a throwaway node: a table, OTLP 
 test: setup ## everything that proves natlens on this machine
 	$(PYTHON) -m pytest
 
-test-cluster: setup ## real control plane and kube-proxy, built from source: rights, Services, NAT in both of its modes
-	$(PYTHON) -m pytest tests/cluster
+test-cluster: setup ## real control plane, kube-proxy in both of its modes, real stores; all built from source
+	$(PYTHON) -m pytest tests/cluster tests/stores
 
 bench: setup ## one JSON line a figure
 	@$(PYTHON) -m tests.bench
@@ -48,7 +49,11 @@ docs: setup $(OBJECT) ## generated files: made anew; with CHECK=1 fail where one
 	$(PYTHON) bpf/generate_structs.py $(OBJECT) | .venv/bin/ruff format - > .cache/structs.py && mv .cache/structs.py exporter/natlens/kernel/structs.py
 	$(PYTHON) -m natlens.otlp.document > .cache/attributes.md && mv .cache/attributes.md docs/attributes.md
 	$(PYTHON) -m natlens.otlp.document registry > .cache/attributes.yaml && mv .cache/attributes.yaml docs/registry/attributes.yaml
+	$(PYTHON) -m natlens.otlp.document metrics > .cache/metrics.md && mv .cache/metrics.md docs/metrics.md
+	$(PYTHON) -m natlens.otlp.document metrics-registry > .cache/metrics.yaml && mv .cache/metrics.yaml docs/registry/metrics.yaml
 	$(PYTHON) -m natlens.ui.document > .cache/configuration.md && mv .cache/configuration.md docs/configuration.md
+	$(PYTHON) -m natlens.telemetry.document > .cache/telemetry.md && mv .cache/telemetry.md docs/telemetry.md
+	$(PYTHON) -m natlens.telemetry.document alerts > .cache/alerts.yaml && mv .cache/alerts.yaml otel-config/alerts.yaml
 	$(PYTHON) -m tests.identity.api.generate_schema
 	$(if $(CHECK),git diff --exit-code -- $(GENERATED))
 

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 import pytest
 
 from natlens.config import Options
+from natlens.exports import Exports
 from natlens.flows.join import Carry
 from natlens.health import Health
 from natlens.identity.endpoint import UNKNOWN, Endpoint
 from natlens.identity.naming import Anonymous
 from natlens.kernel.capture import Capture
 from natlens.kernel.windows import Window
+from natlens.otlp.metrics.settings import metric_settings
 from natlens.otlp.request import Request
 from natlens.pipeline import Pipeline
 from tests.bench.shapes import Cluster
@@ -54,6 +56,11 @@ class Late(Anonymous):
         return self.listed
 
 
+def exports(*outlets: Kept) -> Exports:
+    """Log records, to these outlets."""
+    return Exports(Options(), metric_settings(Options(), {}), {"logs": outlets}, Health(), 0)
+
+
 @pytest.fixture
 def capture() -> Iterator[Capture]:
     made = Capture(Options(), Health())
@@ -79,7 +86,7 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_records_wait_for_their_names(capture: Capture, listed: bool) -> None:
     names, outlet = Late(), Kept()
     names.listed = listed
-    pipeline = Pipeline(Options(), capture, names, [outlet], Health())
+    pipeline = Pipeline(Options(), capture, names, exports(outlet), Health())
     pipeline.report()
     at_once = sum(request.records for request in outlet.requests)
     assert at_once < CONNECTIONS
@@ -103,7 +110,7 @@ def test_each_window_is_taken_with_what_the_last_one_left(monkeypatch: pytest.Mo
 
     monkeypatch.setattr("natlens.pipeline.take", take)
     outlets = Kept(), Kept()
-    pipeline = Pipeline(Options(), capture, Anonymous(), list(outlets), Health())
+    pipeline = Pipeline(Options(), capture, Anonymous(), exports(*outlets), Health())
     for _ in range(3):
         pipeline.report()
     pipeline.close()

@@ -3,6 +3,8 @@
 import logging
 import os
 import signal
+import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -18,29 +20,58 @@ from natlens.kernel.programs import load
 
 if TYPE_CHECKING:
     from natlens.delivery.outlet import Outlet
+    from natlens.exports import Outlets
     from natlens.kernel.libbpf import Object
+    from natlens.otlp.request import Signal
     from natlens.pipeline import Names
 
 __all__ = ["run"]
 
+SECOND = 1_000_000_000
+
 log = logging.getLogger(__name__)
 
 
-def _open_outlets(options: Options, health: Health, shown: "Outlet | None", stack: ExitStack) -> "list[Outlet]":
-    """Open what records go to; an unusable one is an error before anything is attached."""
-    outlets: list[Outlet] = [shown] if shown else []
+def _open_outlets(
+    options: Options, health: Health, shown: "Outlet | None", stack: ExitStack
+) -> "tuple[Outlets, Outlet | None]":
+    """Open where each signal goes, and where natlens' own metrics go.
+
+    An unusable place is an error before anything is attached.
+    """
+    outlets: dict[Signal, list[Outlet]] = {signal: [] for signal in options.signals}
     if options.output:
         from natlens.delivery.file import FileOutlet  # protobuf's messages and its JSON
 
-        outlets.append(FileOutlet(options.output, health))
-    settings = None if shown else read_settings(options, os.environ)
-    if settings:
-        from natlens.delivery.otlp import open_sender  # libcurl
+        file = FileOutlet(options.output, health)
+        stack.callback(file.close)
+        for of_signal in outlets.values():
+            of_signal.append(file)
+    if shown:
+        outlets.setdefault("logs", []).append(shown)
+        stack.callback(shown.close)
+        return outlets, None
+    senders = _open_senders(options, health, stack)
+    for name in outlets.keys() & senders.keys():
+        outlets[name].append(senders[name])
+    return outlets, senders.get("metrics")
 
-        outlets.append(open_sender(settings, health, queue_bytes=options.queue_bytes))
-    for outlet in outlets:
-        stack.callback(outlet.close)
-    return outlets
+
+def _open_senders(options: Options, health: Health, stack: ExitStack) -> "Mapping[Signal, Outlet]":
+    """Open a sender for each signal that is wanted and has an endpoint."""
+    own: set[Signal] = {"metrics"} if options.telemetry == "on" else set()
+    settings = [read_settings(options, os.environ, name) for name in sorted({*options.signals, *own})]
+    found = [one for one in settings if one]
+    if not found:
+        return {}
+    for name in set(options.signals) - {one.signal for one in found}:
+        log.warning("%s are not sent: neither endpoint nor OTEL_EXPORTER_OTLP_%s_ENDPOINT is set", name, name.upper())
+    from natlens.delivery.otlp import open_senders  # libcurl
+
+    senders = open_senders(found, health, queue_bytes=options.queue_bytes)
+    for sender in senders.values():
+        stack.callback(sender.close)
+    return senders
 
 
 def _open_names(options: Options, health: Health, stack: ExitStack) -> "Names":
@@ -83,18 +114,29 @@ def run(options: Options, health: Health, shown: "Outlet | None" = None) -> int:
     with ExitStack() as stack:
         with ThreadPoolExecutor(1) as beside:  # the kernel's verifier takes its time, imports take theirs
             loading = beside.submit(_load, options, stack)
-            outlets = _open_outlets(options, health, shown, stack)
-            names = _open_names(options, health, stack)
+            from natlens.exports import Exports
+            from natlens.kernel.account import Account
             from natlens.kernel.capture import Capture
+            from natlens.otlp.metrics.settings import metric_settings
             from natlens.pipeline import Pipeline
+            from natlens.telemetry.agent import Telemetry
 
-            capture = Capture(options, health, loading.result())
+            metrics = metric_settings(options, os.environ)
+            telemetry = Telemetry.open(options, health)
+            stack.callback(telemetry.close)
+            outlets, own = _open_outlets(options, health, shown, stack)
+            names = _open_names(options, health, stack)
+            loaded = loading.result()
+        capture = Capture(options, health, loaded)
         stack.callback(capture.close)
+        stack.callback(telemetry.finish)  # it reads the capture's maps
         _tell_losses()
-        pipeline = Pipeline(options, capture, names, outlets, health)
+        exports = Exports(options, metrics, outlets, health, time.time_ns(), telemetry)
+        telemetry.start(own, exports.resource, [Account(loaded)], metrics.temporality)
+        pipeline = Pipeline(options, capture, names, exports, health, metrics.interval_ns / SECOND)
         stack.callback(pipeline.close)
         for number in (signal.SIGTERM, signal.SIGINT):
             stack.callback(signal.signal, number, signal.signal(number, lambda *_: pipeline.stop()))
         pipeline.run()
-    log.info("stopped: %s", " ".join(f"{name}={value:.0f}" for name, value in health.snapshot().items()))
+    log.info("stopped: %s", " ".join(f"{name}={value:.0f}" for name, value in health.snapshot().items() if value))
     return 0

@@ -6,14 +6,14 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from natlens.config import Options
-from natlens.delivery.outlet import Outlet
 from natlens.errors import KernelError
+from natlens.exports import Exports
 from natlens.flows.join import Carry, join
 from natlens.flows.oneway import unexplained
 from natlens.flows.report import Limits
@@ -27,8 +27,7 @@ from natlens.kernel.capture import Capture
 from natlens.kernel.memory import give_back
 from natlens.kernel.windows import TRANSLATIONS, Window
 from natlens.otlp.batch import Batch
-from natlens.otlp.encoder import Encoder
-from natlens.otlp.resource import Observer, resource
+from natlens.telemetry.tallies import tally_connections, tally_ends
 
 __all__ = ["Names", "Pipeline", "limits", "take"]
 
@@ -36,6 +35,7 @@ log = logging.getLogger(__name__)
 
 SECOND = 1_000_000_000
 WAKING_NS = 50_000_000  # what it may take this thread to be woken
+COLLECT_S = 15.0
 LOOK_S = 0.05  # how often is looked whether there are names yet
 ASKED = 500  # tuples a window that ctnetlink is asked for: a scan must not stop the agent (50 µs each)
 
@@ -116,20 +116,44 @@ def _older(limit: int) -> npt.NDArray[np.void]:
         return np.zeros(0, TRANSLATIONS)
 
 
+class Beat:
+    """What is due every ``period_s``; when it was late the next one is not early."""
+
+    def __init__(self, period_s: float) -> None:
+        self._period_s = period_s
+        self.start()
+
+    def start(self) -> None:
+        """Count from now."""
+        self.due = time.monotonic() + self._period_s
+
+    def passed(self) -> bool:
+        """Tell whether it is due; then the next one is awaited."""
+        if (now := time.monotonic()) < self.due:
+            return False
+        self.due = max(self.due + self._period_s, now)
+        return True
+
+
 class Pipeline:
     """One agent. Its concurrent tasks: this loop, and one thread in each sending outlet."""
 
     def __init__(
-        self, options: Options, capture: Capture, names: Names, outlets: Sequence[Outlet], health: Health
+        self,
+        options: Options,
+        capture: Capture,
+        names: Names,
+        exports: Exports,
+        health: Health,
+        collect_s: float = COLLECT_S,
     ) -> None:
         self._options, self._capture, self._names = options, capture, names
-        self._outlets, self._health = outlets, health
+        self._exports, self._health = exports, health
+        self._reports, self._collections = Beat(options.interval), Beat(collect_s)
         self._limits = limits(options)
         self._carry = Carry()
         self._known = np.zeros(0, TRANSLATIONS)
         self._waiting = Waiting()
-        self._told: Mapping[str, str] = {}
-        self._encoder = self._encoder_of({})
         self._waker, self._awake = socket.socketpair()
         self._waker.setblocking(False)
 
@@ -152,6 +176,7 @@ class Pipeline:
             self._capture.attached_by,
             self._options.interval,
         )
+        self._health.set("capturing", 1)
         with selectors.DefaultSelector() as waiting:
             waiting.register(self._awake, selectors.EVENT_READ)
             waiting.register(self._capture.bell, selectors.EVENT_READ)
@@ -161,19 +186,23 @@ class Pipeline:
         self._finish()
 
     def _loop(self, waiting: selectors.BaseSelector) -> None:
-        due, quiet_ns = time.monotonic() + self._options.interval, time.time_ns()
+        self._reports.start()
+        self._collections.start()
+        quiet_ns = time.time_ns()
         while True:
-            ready, quiet_ns, asked_ns = self._wait(waiting, due, quiet_ns)
+            ready, quiet_ns, asked_ns = self._wait(waiting, quiet_ns)
             if self._awake in ready:
                 return
             self._hear(ready, quiet_ns)
             quiet_ns = asked_ns
+            self._health.set("names_ready", self._names.ready)
             while self._names.ready and (interval := self._waiting.take(time.monotonic_ns())):
                 self._send(interval)
-            if time.monotonic() >= due:
+            if self._reports.passed():
                 self.report()
                 give_back()
-                due = max(due + self._options.interval, time.monotonic())
+            if self._collections.passed():
+                self._exports.collect(time.time_ns())
 
     def _hear(self, ready: set[object], quiet_ns: int) -> None:
         for bell in self._names.bells:
@@ -182,7 +211,7 @@ class Pipeline:
         if self._capture.bell in ready:
             self._capture.refresh()
 
-    def _wait(self, waiting: selectors.BaseSelector, due: float, quiet_ns: int) -> tuple[set[object], int, int]:
+    def _wait(self, waiting: selectors.BaseSelector, quiet_ns: int) -> tuple[set[object], int, int]:
         """Return what is ready, when nothing of it was, and when the rest was not (Unix time).
 
         ``quiet_ns``: when nothing was ready the last time.
@@ -190,58 +219,66 @@ class Pipeline:
         asked_ns = time.time_ns()
         ready = waiting.select(0)
         if not ready:
-            ready = waiting.select(self._pause(due))
+            ready = waiting.select(self._pause())
             woken_ns = time.time_ns()
             quiet_ns, asked_ns = max(asked_ns, woken_ns - WAKING_NS), woken_ns
         return {key.fileobj for key, _ in ready}, quiet_ns, asked_ns
 
-    def _pause(self, due: float) -> float:
+    def _pause(self) -> float:
         """Return how long there is nothing to do (s)."""
-        next_ns = self._waiting.next_ns
+        next_ns, due = self._waiting.next_ns, min(self._reports.due, self._collections.due)
         first = due if next_ns is None else min(due, next_ns / SECOND)
         return max(first - time.monotonic(), 0 if self._names.ready else LOOK_S)
 
     def report(self, *, flush: bool = False) -> None:
         """Close the window and hand its records to the outlets; ``flush`` ends every connection."""
-        window, carry = [self._window()], [self._carry]  # handed over, not kept: see join
-        self._carry = Carry()
-        joined = join(window.pop(), carry.pop(), self._limits, flush=flush)
-        self._carry = joined.carry
-        self._health.add("octets_ambiguous", joined.ambiguous_octets)
-        self._health.set("connections_live", len(joined.carry.live))
-        interval = Interval(joined.connections, joined.end_ns)
+        with self._health.timed("window_stage", stage="read"):
+            window = [self._window()]
+        with self._health.timed("window_stage", stage="join"):
+            interval = self._join(window, flush=flush)
         if not flush:
             wait_ns = self._names.wait_ns
             interval = self._waiting.put(interval, wait_ns, time.monotonic_ns(), every=not self._names.ready)
         while flush and (late := self._waiting.take()):
             self._send(late)
         self._send(interval)
+        self._health.mark("window")
+
+    def _join(self, window: list[Window], *, flush: bool) -> Interval:
+        """Return the window's connections; takes it out of the list."""
+        carry = [self._carry]  # handed over like the window, not kept: see join
+        self._carry = Carry()
+        joined = join(window.pop(), carry.pop(), self._limits, flush=flush)
+        self._carry = joined.carry
+        self._health.add("octets_ambiguous", joined.ambiguous_octets)
+        self._health.set("connections_live", len(joined.carry.live))
+        tally_connections(joined.connections, self._health)
+        return Interval(joined.connections, joined.end_ns)
 
     def _send(self, interval: Interval) -> None:
-        """Name the connections, encode them, hand them to the outlets."""
-        self._names.refresh()
-        if (told := self._names.observer()) != self._told:
-            self._told, self._encoder = told, self._encoder_of(told)
-        ends = name_ends(interval.connections, self._names)
-        batch = Batch(
-            interval.connections,
-            *ends,
-            interface_names=self._capture.names,
-            interval_end_ns=interval.end_ns,
-            observed_ns=time.time_ns(),
-            standing=self._names.standing(interval.connections, ends),
-        )
-        for request in self._encoder.requests(batch):
-            for outlet in self._outlets:
-                outlet.send(request)
-
-    def _encoder_of(self, told: Mapping[str, str]) -> Encoder:
-        options = self._options
-        known: dict[str, Any] = {"node_name": options.node_name, "cluster_name": options.cluster_name, **told}
-        return Encoder(resource(Observer.here(**known)))
+        """Name the connections and export them."""
+        with self._health.timed("window_stage", stage="name"):
+            self._names.refresh()
+            self._exports.tell(self._names.observer(), time.time_ns())
+            ends = name_ends(interval.connections, self._names)
+            standing = self._names.standing(interval.connections, ends)
+        tally_ends(ends, self._health)
+        with self._health.timed("window_stage", stage="encode"):
+            self._exports.put(
+                Batch(
+                    interval.connections,
+                    *ends,
+                    interface_names=self._capture.names,
+                    interval_end_ns=interval.end_ns,
+                    observed_ns=time.time_ns(),
+                    standing=standing,
+                )
+            )
 
     def _window(self) -> Window:
         window = take(self._capture, self._carry, self._health)
+        for kind, entries in window.entries.items():
+            self._health.set("map_entries", entries, map=kind)
         if len(self._known):  # older than the agent: once, with the first window
             window = replace(window, translations=np.concatenate([self._known, window.translations]))
             self._known = self._known[:0]
@@ -250,7 +287,8 @@ class Pipeline:
     def _finish(self) -> None:
         """Let go of the interfaces, report what was seen until then, deliver within the grace period."""
         deadline = time.monotonic() + self._options.shutdown_grace
+        self._health.set("capturing", 0)
         self._capture.detach()
         self.report(flush=True)
-        for outlet in self._outlets:
-            outlet.flush(deadline)
+        self._exports.collect(time.time_ns())
+        self._exports.flush(deadline)

@@ -134,8 +134,8 @@ def test_many_records_are_divided_into_requests_that_a_receiver_takes(shop: Shop
             ports = {query(shop) for _ in range(connections)}
             wire.settle()
             agent.stop()
-        assert sum(map(len, server.taken)) > MESSAGE_BYTES
-        assert max(map(len, server.taken)) <= MESSAGE_BYTES
+        assert sum(map(len, server.taken_of("logs"))) > MESSAGE_BYTES
+        assert max(map(len, server.taken_of("logs"))) <= MESSAGE_BYTES
     dialled = [told(one["attributes"]) for one in agent.records()]
     assert sorted(one.sport for one in dialled if one.dst == DNS) == sorted(ports)
     assert len(server.records) == len(agent.records())

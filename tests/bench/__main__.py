@@ -7,7 +7,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import tempfile
 from pathlib import Path
 
-from tests.bench import agent, cluster, encode, flows, identity, learn, pipeline, programs, start
+from tests.bench import agent, cluster, encode, flows, identity, learn, metric_points, metrics, pipeline, programs, spans, start
 
 
 def main() -> None:
@@ -21,6 +21,8 @@ def main() -> None:
     identity.resolved()
     encode.encoded()
     encode.wire()
+    spans.spanned()
+    metric_points.pointed()
     pipeline.piped()
     pipeline.exported()
     agent.idle()

@@ -13,9 +13,11 @@ from natlens.delivery.compression import codec
 from natlens.delivery.otlp import open_sender
 from natlens.delivery.outlet import Outlet
 from natlens.delivery.settings import read_settings
+from natlens.exports import Exports
 from natlens.health import Health
 from natlens.identity.naming import Anonymous
 from natlens.kernel.capture import Capture
+from natlens.otlp.metrics.settings import metric_settings
 from natlens.otlp.request import Request
 from natlens.pipeline import Pipeline
 from tests.bench.figure import say, tell
@@ -52,6 +54,10 @@ class _Names(Cluster, Anonymous):
     """The cluster's names, and nothing else is known."""
 
 
+def _exports(options: Options, outlet: Outlet, health: Health) -> Exports:
+    return Exports(options, metric_settings(options, {}), {"logs": [outlet]}, health, time.time_ns())
+
+
 class _Rounds:
     """A pipeline that is attached to nothing, whose maps are filled before each window."""
 
@@ -60,7 +66,7 @@ class _Rounds:
         self._capture = Capture(options, health)
         self._names = _Names()
         self._connections = half_and_half(self._names)
-        self._pipeline = Pipeline(options, self._capture, self._names, [outlet], health)
+        self._pipeline = Pipeline(options, self._capture, self._names, _exports(options, outlet, health), health)
 
     def report(self) -> None:
         self._pipeline.report()

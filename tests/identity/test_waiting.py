@@ -1,5 +1,7 @@
 """Records wait for their names, no longer than told, and none is lost on the way."""
 
+from itertools import count
+
 import numpy as np
 import numpy.typing as npt
 from hypothesis import given
@@ -12,8 +14,13 @@ SECOND = 1_000_000_000
 TIMES = st.lists(st.integers(0, 10), max_size=20)
 
 
+NUMBERS = count(1)
+
+
 def connections(*end_s: int) -> npt.NDArray[np.void]:
+    """Return records of as many connections."""
     made = np.zeros(len(end_s), CONNECTION)
+    made["flow_id"][:, 0] = [next(NUMBERS) for _ in end_s]
     made["end_ns"] = np.array(end_s, np.int64) * SECOND
     return made
 
@@ -43,6 +50,16 @@ def test_the_wait_is_from_the_last_packet_on() -> None:
     waiting.put(Interval(connections(1, 9), 10 * SECOND), 2 * SECOND, now_ns=100, every=True)
     assert waiting.next_ns == 100 + SECOND
     assert times(waiting.take(100 + SECOND)) == [1, 9]
+
+
+def test_what_ends_a_connection_waits_behind_its_earlier_record() -> None:
+    waiting = Waiting()
+    first, other = connections(10), connections(4)
+    waiting.put(Interval(first, 10 * SECOND), 2 * SECOND, now_ns=0)
+    last = first.copy()  # without a packet of its own
+    at_once = waiting.put(Interval(np.concatenate([last, other]), 13 * SECOND), 2 * SECOND, now_ns=SECOND)
+    assert (at_once.connections == other).all()
+    assert [times(waiting.take()), times(waiting.take())] == [[10], [10]]
 
 
 def test_without_a_wait_nothing_waits() -> None:

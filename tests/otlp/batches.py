@@ -13,7 +13,7 @@ from natlens.identity.endpoint import UNKNOWN, Endpoint
 from natlens.identity.ends import End, Ends
 from natlens.identity.standing import Reporter, Standing
 from natlens.kernel.structs import TUPLE, TranslationSource
-from natlens.otlp.batch import ROLES, Batch
+from natlens.otlp.batch import ROLES, Batch, Trace
 from natlens.otlp.endpoints import SELECTED
 
 CLIENT = Endpoint(
@@ -141,6 +141,17 @@ def standings(draw: st.DrawFn, n: int) -> Standing:
 
 
 @st.composite
+def traces(draw: st.DrawFn, n: int) -> Trace:
+    """Any ids but zeros, which are invalid, of any records."""
+    octets = st.integers(1, 255)
+    return Trace(
+        draw(nps.arrays(np.uint8, (n, 16), elements=octets)),
+        draw(nps.arrays(np.uint8, (n, 8), elements=octets)),
+        draw(nps.arrays(np.bool_, n)),
+    )
+
+
+@st.composite
 def batches(draw: st.DrawFn, max_size: int = 8) -> Batch:
     """Any bytes as connections, any text as names."""
     n = draw(st.integers(0, max_size))
@@ -164,4 +175,5 @@ def batches(draw: st.DrawFn, max_size: int = 8) -> Batch:
         interval_end_ns=draw(times),
         observed_ns=draw(times),
         standing=standing,
+        trace=draw(st.none() | traces(n)),
     )

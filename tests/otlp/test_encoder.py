@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
@@ -15,7 +15,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from natlens.identity.endpoint import Endpoint
 from natlens.otlp import attributes, pieces
 from natlens.otlp.attributes import ATTRIBUTES, Attribute
-from natlens.otlp.batch import Batch
+from natlens.otlp.batch import Batch, Trace
 from natlens.otlp.column import Choice, Digits, Numbers
 from natlens.otlp.encoder import Encoder
 from natlens.otlp.record import encode, records
@@ -43,12 +43,14 @@ def merged(requests: list[ExportLogsServiceRequest]) -> ExportLogsServiceRequest
     return first
 
 
+@settings(deadline=None)
 @given(batches(max_size=12))
 def test_any_batch_decodes_to_the_references_message(batch: Batch) -> None:
     made = decoded(list(Encoder(HERE).requests(batch)))
     assert made == ([encode(in_order(batch), HERE)] if len(batch) else [])
 
 
+@settings(deadline=None)
 @given(batches())
 def test_any_batch_decodes_to_the_sdks_message(batch: Batch) -> None:
     for made in decoded(list(Encoder(HERE).requests(batch))):
@@ -84,6 +86,7 @@ def test_the_same_batch_gives_the_same_bytes_again_and_from_another_encoder() ->
     assert list(encoder.requests(many)) == first == list(Encoder(HERE).requests(many))
 
 
+@settings(deadline=None)
 @given(batches(max_size=12), st.integers(0, 20_000), st.integers(1, 5))
 def test_requests_keep_their_limits_and_lose_nothing(batch: Batch, limit: int, most: int) -> None:
     made = list(Encoder(HERE, request_bytes=limit, request_records=most).requests(batch))
@@ -111,6 +114,7 @@ def test_records_of_the_same_ends_stand_together() -> None:
     assert changes == len(set(pairs)) - 1
 
 
+@settings(deadline=None)
 @given(st.permutations(range(12)), st.integers(1, 12))
 def test_where_this_node_stands_stays_with_its_connection(ends: list[int], most: int) -> None:
     twelve = batch_of(np.repeat(connection(), 12))
@@ -128,6 +132,15 @@ def test_where_this_node_stands_stays_with_its_connection(ends: list[int], most:
             assert (reporter, primary) == (at % 5, at % 2 > 0)
             seen.add(at)
     assert seen == set(range(12))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_many_records_name_the_spans_that_are_sent(share: float) -> None:
+    cluster, rng = Cluster(), np.random.default_rng(1)
+    many = batch(cluster, connections(cluster, 2500, full=True))
+    ids = rng.integers(1, 256, (2500, 24), np.uint8)
+    traced = replace(many, trace=Trace(ids[:, :16], ids[:, 16:], rng.random(2500) < share))
+    assert merged(decoded(list(Encoder(HERE).requests(traced)))) == encode(in_order(traced), HERE)
 
 
 def read_many(batch: Batch) -> npt.NDArray[np.int64]:
@@ -165,7 +178,7 @@ def test_more_combinations_than_one_number_tells_apart_are_two_pieces(monkeypatc
 
 
 def test_a_fragment_is_encoded_once_and_forgotten_a_window_after_its_last_use() -> None:
-    fragments, encoded = pieces.Fragments(), list[str]()
+    fragments, encoded = pieces.Fragments(b"\x32"), list[str]()
 
     def ask(*keys: str) -> list[bytes]:
         def encode(places: list[int]) -> list[bytes]:

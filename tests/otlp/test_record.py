@@ -1,26 +1,28 @@
 """The reference encoder: messages, against the SDK's own encoder."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from natlens import __version__
 from natlens.otlp import attributes, document
 from natlens.otlp.arrange import arrange
 from natlens.otlp.attributes import ATTRIBUTES, TEMPLATES, Attribute
-from natlens.otlp.batch import Batch
+from natlens.otlp.batch import Batch, Trace
 from natlens.otlp.body import lines
 from natlens.otlp.column import Numbers
 from natlens.otlp.encoder import Encoder
-from natlens.otlp.record import SCHEMA_URL, encode, records
+from natlens.otlp.record import SCHEMA_URL, TRACE_FLAGS, encode, records
 from natlens.otlp.resource import Observer, resource
 from tests.otlp.batches import batch_of, batches, connection
 
@@ -32,6 +34,14 @@ KINDS = {
     "string[]": "array_value",
 }
 HERE = resource(Observer(host_name="node-1", host_id="0" * 31 + "1", node_name="node-1"))
+
+
+def context(batch: Batch, at: int) -> SpanContext:
+    """Return the span that a record belongs to, as the SDK has it."""
+    if batch.trace is None or not batch.trace.sampled[at]:
+        return INVALID_SPAN_CONTEXT
+    trace_id, span_id = (int.from_bytes(bytes(octets[at]), "big") for octets in batch.trace[:2])
+    return SpanContext(trace_id, span_id, is_remote=False, trace_flags=TraceFlags(TRACE_FLAGS))
 
 
 def oracle(batch: Batch) -> ExportLogsServiceRequest:
@@ -52,6 +62,7 @@ def oracle(batch: Batch) -> ExportLogsServiceRequest:
                 body=shown[at],
                 attributes=values,
                 event_name="flow.connection",
+                context=set_span_in_context(NonRecordingSpan(context(batch, at))),
             ),
             Resource(observer, SCHEMA_URL),
             scope,
@@ -60,6 +71,7 @@ def oracle(batch: Batch) -> ExportLogsServiceRequest:
     return encode_logs([record(at) for at in range(len(batch))])
 
 
+@settings(deadline=None)
 @given(batches())
 def test_any_batch_is_encoded_as_the_sdk_would(batch: Batch) -> None:
     request = encode(batch, HERE)
@@ -69,6 +81,7 @@ def test_any_batch_is_encoded_as_the_sdk_would(batch: Batch) -> None:
         assert request == oracle(batch)
 
 
+@settings(deadline=None)
 @given(batches())
 def test_any_batch_decodes_with_the_declared_types(batch: Batch) -> None:
     kinds = {attribute.name: KINDS[attribute.type] for attribute in ATTRIBUTES}
@@ -99,6 +112,16 @@ def test_the_envelope() -> None:
     assert record.time_unix_nano == 1_764_000_010_000_000_000
     assert record.observed_time_unix_nano == 1_764_000_010_100_000_000
     assert record.body.string_value == "default/client-7 → default/web:80 ⇒ default/web-abc:8080 tcp"
+
+
+def test_a_record_names_its_span_only_where_that_is_sent() -> None:
+    two = batch_of(connection(), connection())
+    ids = np.arange(1, 33, dtype=np.uint8).reshape(2, 16)
+    traced = replace(two, trace=Trace(ids, ids[:, :8], np.array([False, True])))
+    first, second = records(encode(traced, HERE))
+    assert (first.trace_id, first.span_id, first.flags) == (b"", b"", 0)
+    assert (second.trace_id, second.span_id) == (bytes(range(17, 33)), bytes(range(17, 25)))
+    assert second.flags & 1, "sampled"
 
 
 def test_counters_beyond_int64_saturate() -> None:

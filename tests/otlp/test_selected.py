@@ -161,11 +161,11 @@ def test_an_end_that_is_known_is_not_encoded_again(monkeypatch: pytest.MonkeyPat
 
 
 def test_ends_without_any_cost_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    def encode_none(pairs: Sequence[tuple[str, Value]]) -> bytes:
+    def encode_none(_: pieces.Fragments, pairs: Sequence[tuple[str, Value]]) -> bytes:
         assert len(pairs) == 1, "attributes of the table are encoded one by one"
         return LogRecord(attributes=[key_value(*one) for one in pairs]).SerializeToString()
 
-    monkeypatch.setattr(pieces, "_encoded", encode_none)
+    monkeypatch.setattr(pieces.Fragments, "encoded", encode_none)
     (found,) = encoded(Encoder(HERE), batch_of())
     assert not chosen(found)
 

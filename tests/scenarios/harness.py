@@ -28,6 +28,7 @@ from natlens.ui.lab.packets import Directed
 from natlens.ui.lab.wire import Count, Wire
 from tests.scenarios.accounting import entries
 from tests.scenarios.record import ANY, ENDED, GOES_ON, Flow, Record, chatter, read_record
+from tests.scenarios.signals import Signals
 
 __all__ = ["ANY", "ENDED", "GOES_ON", "Count", "Directed", "Flow", "Lab", "Nat", "Record", "Setup", "State"]
 
@@ -73,6 +74,7 @@ class Lab:
         self.records: list[Record] = []
         self.carry = Carry()
         self.ambiguous = 0
+        self.signals = Signals()
         self.nat: NatRules = self._nat(self.node)
 
     def pod(self, name: str) -> Pod:
@@ -126,7 +128,7 @@ class Lab:
         self._take()
         self._older = self._older[:0]
         self.health.__init__()  # type: ignore[misc]
-        self.records, self.carry, self.ambiguous = [], Carry(), 0
+        self.records, self.carry, self.ambiguous, self.signals = [], Carry(), 0, Signals()
 
     def _take(self) -> Window:
         assert self.capture
@@ -145,6 +147,8 @@ class Lab:
         self.ambiguous += joined.ambiguous_octets
         assert self.capture
         records = [read_record(row, self.capture.names) for row in joined.connections]
+        ours = np.array([not chatter(record.original) for record in records], np.bool_)
+        self.signals.put(joined.connections[ours], self.capture.names, joined.end_ns)
         records = [record for record in records if not chatter(record.original)]
         self.records += records
         return records
@@ -185,6 +189,7 @@ class Lab:
         deltas = sum(record.forward.octets + record.reverse.octets for record in self.records)
         assert deltas == sum(record.forward_total.octets + record.reverse_total.octets for _, record in records)
         self._check_accounting(records)
+        self.signals.check(self.records)
 
     def wires(self) -> Wires:
         """Return what the taps counted, neighbour discovery left out."""

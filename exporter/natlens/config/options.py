@@ -268,7 +268,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             ge=1,
             le=64,
             description="Requests that may await their answers at once. More help where answers are slow; "
-            "1 keeps records strictly in order.",
+            "1 keeps records strictly in order, as metrics always are.",
         ),
     ] = 4
     ca_file: Annotated[
@@ -427,7 +427,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             ge=1 << 20,
             le=1 << 40,
             description="Memory for requests that wait to be sent, compressed. Number of bytes or "
-            "text such as 64MiB; when it is full the oldest are dropped and counted.",
+            "text such as 64MiB, divided between the signals; when it is full the oldest are dropped and counted.",
         ),
     ] = 64 << 20
     shutdown_grace: Annotated[

@@ -141,6 +141,7 @@ class Index:
         """Forget what has been over for longer than the grace; to be called now and then."""
         with self._lock:
             self._ledger.purge(now_ns)
+            self._health.set("identity_objects", self._ledger.size)
             self._lookup.keep(self._views.endpoints(), 2 * len(self._views) + SPARE)
             for address in self._bindings.addresses():
                 pods = [fact.held.since for fact in self._facts.at(address) if fact.statement.role == Role.POD]

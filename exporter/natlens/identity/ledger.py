@@ -91,6 +91,11 @@ class Ledger:
             _, _, life = heapq.heappop(self._due_lives)
             self._forget(life, now_ns)
 
+    @property
+    def size(self) -> int:
+        """How many lives of objects are known, those that are over included."""
+        return len(self._lives) + sum(map(len, self._past.values()))
+
     def _born(self, word: Word, when: When) -> Life:
         held = opening(self._rules, word, when)
         if is_over(word) and word.ended is None:

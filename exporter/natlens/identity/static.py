@@ -91,6 +91,7 @@ class StaticFile(Anonymous):
         objects = read_manifest(text, str(self._path))
         for kind in KINDS:
             self._index.replace(kind, [one for one in objects if isinstance(one, kind)], time.time_ns())
+        self._health.set("identity_objects", len(objects))
         return True
 
 

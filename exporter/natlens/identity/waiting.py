@@ -28,16 +28,24 @@ class Waiting:
     def put(self, interval: Interval, wait_ns: int, now_ns: int, *, every: bool = False) -> Interval:
         """Keep the connections with packets in the last ``wait_ns`` before the interval's end; return the others.
 
+        Kept are also those of which an earlier record waits: a connection's records stay in order.
+
         ``now_ns``, of any steady clock, is the interval's end: what is kept is due ``wait_ns`` after its last packet.
         ``every``: keep them all.
         """
         ends = interval.connections["end_ns"]
-        late = (ends > interval.end_ns - wait_ns) | every
+        late = (ends > interval.end_ns - wait_ns) | every | self._holds(interval.connections)
         if not late.any():
             return interval
         self._late.append(interval._replace(connections=interval.connections[late]))
         self._due.append(now_ns + wait_ns - max(interval.end_ns - int(ends.max()), 0))
         return interval._replace(connections=interval.connections[~late])
+
+    def _holds(self, connections: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
+        if not self._late:
+            return np.zeros(len(connections), np.bool_)
+        held = np.concatenate([interval.connections["flow_id"][:, 0] for interval in self._late])
+        return np.isin(connections["flow_id"][:, 0], held)
 
     def take(self, now_ns: int | None = None) -> Interval | None:
         """Return the next interval that is due at ``now_ns`` (default: due or not), None if there is none."""

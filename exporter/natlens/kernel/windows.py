@@ -47,6 +47,7 @@ class Window:
     end_ns: int  # CLOCK_MONOTONIC of the swap that closed it
     unix_offset_ns: int  # Unix time minus CLOCK_MONOTONIC, at its end
     counters: dict[str, int] = field(default_factory=dict)  # since the programs were loaded
+    entries: dict[str, int] = field(default_factory=dict)  # kind of map → how many it held
 
 
 class Windows:
@@ -74,29 +75,33 @@ class Windows:
         """Close the window and return it."""
         quiet = self._swap()
         end_ns = time.monotonic_ns()
+        rows, retired, translations = (
+            maps.read_and_delete(self._fds[kind][quiet], entry)
+            for kind, entry in (("rows", ROWS), ("retired", RETIRED), ("translations", TRANSLATIONS))
+        )
         window = Window(
-            rows=self._rows(quiet),
-            translations=maps.read_and_delete(self._fds["translations"][quiet], TRANSLATIONS),
+            rows=_together(rows, retired),
+            translations=translations,
             start_ns=self._start_ns,
             end_ns=end_ns,
             unix_offset_ns=time.time_ns() - time.monotonic_ns(),
             counters=self.counters(),
+            entries={"rows": len(rows), "retired": len(retired), "translations": len(translations)},
         )
         self._start_ns = end_ns
         return window
-
-    def _rows(self, quiet: int) -> npt.NDArray[np.void]:
-        """Empty one set of rows: those that stand and those that a new SYN put aside."""
-        rows = maps.read_and_delete(self._fds["rows"][quiet], ROWS)
-        retired = maps.read_and_delete(self._fds["retired"][quiet], RETIRED)
-        if not len(retired):
-            return rows
-        again = np.empty(len(retired), ROWS)
-        again["key"], again["value"] = retired["key"]["row"], retired["value"]
-        return np.concatenate([rows, again])
 
     def counters(self) -> dict[str, int]:
         """Return every kernel counter, summed over the CPUs, since the programs were loaded."""
         values = np.zeros((maps.possible_cpus(), len(COUNTERS)), np.uint64)
         maps.lookup(self._counters_fd, 0, values)
         return dict(zip(COUNTERS, values.sum(axis=0).tolist(), strict=True))
+
+
+def _together(rows: npt.NDArray[np.void], retired: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """Return the rows that stand, and those that a new SYN put aside."""
+    if not len(retired):
+        return rows
+    again = np.empty(len(retired), ROWS)
+    again["key"], again["value"] = retired["key"]["row"], retired["value"]
+    return np.concatenate([rows, again])

@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from natlens.otlp.arrange import Group
 from natlens.otlp.column import LARGEST_KEY, Choice, Codes, Pairs, Value, combine
 from natlens.otlp.record import key_value
-from natlens.otlp.strip import Lengths
+from natlens.otlp.strip import Lengths, varint
 
 __all__ = ["Fragments", "Piece", "pieces"]
 
@@ -38,9 +37,13 @@ class Piece(NamedTuple):
 
 
 class Fragments:
-    """Encoded attributes, by what they were encoded from; kept from one window to the next."""
+    """Encoded attributes, by what they were encoded from; kept from one window to the next.
 
-    def __init__(self) -> None:
+    ``tag`` is that of the field ``attributes``.
+    """
+
+    def __init__(self, tag: bytes) -> None:
+        self._tag = tag
         self._now: defaultdict[str, dict[Hashable, bytes]] = defaultdict(dict)
         self._last = self._now
 
@@ -57,13 +60,10 @@ class Fragments:
             now.update(zip(places, encode(list(places.values())), strict=True))
         return [now[key] for key in keys]
 
-
-def _encode(name: str, value: Value | None) -> bytes:
-    return b"" if value is None else _encoded([(name, value)])
-
-
-def _encoded(attributes: Sequence[tuple[str, Value]]) -> bytes:
-    return LogRecord(attributes=[key_value(*one) for one in attributes]).SerializeToString()
+    def encoded(self, attributes: Sequence[tuple[str, Value | None]]) -> bytes:
+        """Return attributes as they stand in a record; nothing for one without a value."""
+        pairs = [key_value(name, value).SerializeToString() for name, value in attributes if value is not None]
+        return b"".join(self._tag + varint(len(pair)) + pair for pair in pairs)
 
 
 def pieces(groups: Iterable[Group], fragments: Fragments) -> list[Piece]:
@@ -84,7 +84,7 @@ def _together(group: Group, fragments: Fragments) -> list[bytes]:
 
     def encode(places: list[int]) -> Iterable[bytes]:
         columns = [_column(attribute.name, choice, places, fragments) for attribute, choice in group.columns]
-        columns += [[_selected(each[at]) for at in places] for each in group.selected]
+        columns += [[_selected(each[at], fragments) for at in places] for each in group.selected]
         return columns[0] if len(columns) == 1 else [b"".join(one) for one in zip(*columns, strict=True)]
 
     attribute, first = group.columns[0]
@@ -95,12 +95,12 @@ def _together(group: Group, fragments: Fragments) -> list[bytes]:
 
 def _column(name: str, choice: Choice, places: list[int], fragments: Fragments) -> list[bytes]:
     values = [choice.values[at] for at in places]
-    return fragments.of(name, values, lambda missing: [_encode(name, values[at]) for at in missing])
+    return fragments.of(name, values, lambda missing: [fragments.encoded([(name, values[at])]) for at in missing])
 
 
-def _selected(pairs: Pairs | None) -> bytes:
+def _selected(pairs: Pairs | None, fragments: Fragments) -> bytes:
     """Encode labels and annotations; kept with their end and not by value: a text may be long, and any pod's own."""
-    return _encoded(pairs) if pairs else b""
+    return fragments.encoded(pairs) if pairs else b""
 
 
 def _runs(groups: Iterable[Group]) -> Iterator[list[Group]]:

@@ -17,12 +17,14 @@ from natlens.otlp.arrange import arrange
 from natlens.otlp.batch import Batch
 from natlens.otlp.column import Value
 
-__all__ = ["EVENT_NAME", "SCHEMA_URL", "SCOPE", "SCOPE_NAME", "blank", "encode", "key_value", "records"]
+__all__ = ["EVENT_NAME", "SCHEMA_URL", "SCOPE", "SCOPE_NAME", "TRACE_FLAGS", "blank", "encode", "key_value", "records"]
 
 EVENT_NAME: Final = "flow.connection"
 SCOPE_NAME: Final = "natlens"
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 SCOPE: Final = InstrumentationScope(name=SCOPE_NAME, version=__version__)
+TRACE_FLAGS: Final = 0x03
+"""Of a record whose span is sent, and of the span: sampled, random trace id (W3C Trace Context Level 2)."""
 
 
 def encode(batch: Batch, resource: Resource) -> ExportLogsServiceRequest:
@@ -38,6 +40,10 @@ def encode(batch: Batch, resource: Resource) -> ExportLogsServiceRequest:
     for record, line, attributes in zip(encoded, body.lines(batch), arrange(batch).rows(len(batch)), strict=True):
         record.body.string_value = line
         record.attributes.extend(key_value(name, value) for name, value in attributes)
+    if batch.trace is not None:
+        for record, trace_id, span_id, sampled in zip(encoded, *batch.trace, strict=True):
+            if sampled:
+                record.trace_id, record.span_id, record.flags = bytes(trace_id), bytes(span_id), TRACE_FLAGS
     of_scope.log_records.extend(encoded)
     return request
 

@@ -17,8 +17,9 @@ from natlens import __version__
 from natlens.otlp.columns import text
 from natlens.otlp.record import key_value
 
-__all__ = ["INSTANCES", "RESOURCE_ATTRIBUTES", "Observer", "ResourceAttribute", "host_id", "resource"]
+__all__ = ["INSTANCE", "INSTANCES", "RESOURCE_ATTRIBUTES", "Observer", "ResourceAttribute", "host_id", "resource"]
 
+INSTANCE = "service.instance.id"
 INSTANCES = uuid.UUID("b5a0c6f4-0a2b-5f0e-9d53-6a2f3f1c7e41")
 """Namespace of ``service.instance.id`` (UUIDv5); never to be changed: it would make every node a new one."""
 
@@ -56,7 +57,7 @@ RESOURCE_ATTRIBUTES: list[ResourceAttribute] = [
     ResourceAttribute("service.name", "The agent.", "natlens", lambda _: "natlens"),
     ResourceAttribute("service.version", "The agent's version.", "0.1.0", lambda _: __version__),
     ResourceAttribute(
-        "service.instance.id",
+        INSTANCE,
         "UUIDv5 of k8s.node.uid, else of host.id: stable over restarts, different on each node.",
         "0b6c8d5a-26a4-5d0c-8c8e-9e3e8f5b2f0a",
         lambda at: _instance(at.node_uid or at.host_id),
@@ -90,8 +91,8 @@ def resource(observer: Observer) -> Resource:
     """
     named = {name: str(value) for name, value in OTELResourceDetector().detect().attributes.items() if value}
     values = {row.name: row.read(observer) for row in RESOURCE_ATTRIBUTES} | named
-    if "service.instance.id" not in named:
-        values["service.instance.id"] = _instance(values.get("k8s.node.uid") or values.get("host.id"))
+    if INSTANCE not in named:
+        values[INSTANCE] = _instance(values.get("k8s.node.uid") or values.get("host.id"))
     known = [(text(name), text(value)) for name, value in values.items()]
     return Resource(attributes=[key_value(name, value) for name, value in known if name and value])
 

@@ -111,7 +111,7 @@ def _run(loaded: Loaded[Options]) -> int:
     from natlens.delivery.settings import read_settings
 
     options, health = loaded.options, Health()
-    if read_settings(options, os.environ):
+    if any(read_settings(options, os.environ, signal) for signal in options.signals):
         return _capture(options, health, None)
     from natlens.ui.outlet import TerminalOutlet
 

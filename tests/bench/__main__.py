@@ -7,7 +7,20 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import tempfile
 from pathlib import Path
 
-from tests.bench import agent, cluster, encode, flows, identity, learn, metric_points, metrics, pipeline, programs, spans, start
+from tests.bench import (
+    agent,
+    cluster,
+    encode,
+    flows,
+    identity,
+    learn,
+    metric_points,
+    metrics,
+    pipeline,
+    programs,
+    spans,
+    start,
+)
 
 
 def main() -> None:
@@ -22,11 +35,13 @@ def main() -> None:
     encode.encoded()
     encode.wire()
     spans.spanned()
+    metrics.aggregated()
     metric_points.pointed()
     pipeline.piped()
     pipeline.exported()
     agent.idle()
     agent.crowded()
+    metrics.crowded()
     agent.throughput()
     cluster.main()
 

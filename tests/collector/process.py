@@ -122,7 +122,10 @@ class Collector(Daemon):
             "exporters": exporter,
             "service": {
                 "telemetry": {"metrics": {"level": "none"}},
-                "pipelines": {"logs": {"receivers": ["otlp"], "exporters": list(exporter)}},
+                "pipelines": {
+                    signal: {"receivers": ["otlp"], "exporters": list(exporter)}
+                    for signal in (("logs", "metrics", "traces") if self._writes == "nothing" else ("logs",))
+                },
             },
         }
 

@@ -125,7 +125,8 @@ def test_filters_act_upon_records_as_upon_columns(
 ) -> None:
     if len(batch) and data.draw(st.booleans()):  # a port that is there
         include = [*include, f"port={max(int(batch.connections['original']['dport'][0]), 1)}"]
-    if (batch.connections["original"]["family"] != 6).any():  # bytes at random are no address of another family
+    families = np.stack([batch.connections[side]["family"] for side in ("original", "translated")])
+    if (families != 6).any():  # bytes at random are no address of another family
         include, exclude = ([term for term in terms if "cidr" not in term] for terms in (include, exclude))
     mask = parse_filters(include, exclude).mask(batch)
     expected = np.ones(len(batch), np.bool_) if mask is None else mask

@@ -75,7 +75,7 @@ class Collection(NamedTuple):
     time_ns: int
     """Unix time of every point; later than that of the collection before."""
     born: Mask
-    """Shape (n,): series that begin here. Cumulative: a point of 0 at ``start_ns`` is sent before all others.
+    """Shape (n,): series that begin here. A point of 0 at ``start_ns`` is sent before all others.
 
     Their ``start_ns`` is the time of the collection before, so that no time of the resource goes back.
     """

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from natlens.flows.connection import EndReason
+from natlens.otlp.columns import LARGEST
 
 __all__ = ["DIRECTION", "METRICS", "Direction", "Metric", "Read"]
 
@@ -41,7 +42,7 @@ class Metric(NamedTuple):
 
 
 def _field(name: str) -> Read:
-    return lambda connections: connections[name].astype(np.int64)
+    return lambda connections: np.minimum(connections[name], LARGEST).astype(np.int64)  # as the log record has it
 
 
 def _new(connections: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
@@ -50,7 +51,7 @@ def _new(connections: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
 
 
 def _duration(connections: npt.NDArray[np.void]) -> npt.NDArray[np.float64]:
-    lasted: npt.NDArray[np.float64] = (connections["end_ns"] - connections["start_ns"]) / 1e9
+    lasted = np.maximum(connections["end_ns"] - connections["start_ns"], 0) / 1e9  # a histogram's sum never falls
     return np.where(connections["end_reason"] == EndReason.ACTIVE_TIMEOUT, np.nan, lasted)
 
 

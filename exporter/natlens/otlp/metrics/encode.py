@@ -1,0 +1,138 @@
+"""The metrics' encoder: collections to serialized requests, by columns.
+
+A point is a strip of its own (its numbers) and the attributes of its series, which are encoded once. The bytes decode
+to the message that the SDK's encoder makes, the oracle. Field numbers are those of opentelemetry-proto's
+``metrics_service.proto`` and ``metrics.proto``.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, chain, groupby, pairwise
+from typing import NamedTuple
+
+import numpy as np
+from opentelemetry.proto.metrics.v1.metrics_pb2 import ResourceMetrics, ScopeMetrics
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+from natlens.otlp.metrics.collection import Collection, Histograms, Sums
+from natlens.otlp.metrics.encode_births import births
+from natlens.otlp.metrics.encode_head import Head, kind
+from natlens.otlp.metrics.encode_points import Common, own, taken
+from natlens.otlp.metrics.encode_series import Encoded, KnownSeries
+from natlens.otlp.record import SCHEMA_URL, SCOPE
+from natlens.otlp.request import REQUEST_BYTES, Request
+from natlens.otlp.strip import Lengths, varint
+
+__all__ = ["REQUEST_POINTS", "MetricsEncoder"]
+
+REQUEST_POINTS = 4000
+"""Points of a request at most: about 2 MB of the default attributes."""
+
+# Field number << 3 | 2, length-delimited.
+RESOURCE_METRICS = b"\x0a"  # ExportMetricsServiceRequest
+SCOPE_METRICS = b"\x12"  # ResourceMetrics
+
+Part = tuple[int, slice]
+"""Of some things one after the other: which one, and what of it."""
+
+
+class _Points(NamedTuple):
+    """Points of one metric, encoded."""
+
+    head: Head
+    octets: Sequence[Sequence[bytes]]
+    """Pieces of every point, each of m."""
+    lengths: Lengths
+    """Shape (m,): of the points."""
+
+
+class MetricsEncoder:
+    """Encodes collections of one observer; keeps encoded attributes from one collection to the next.
+
+    ``request_bytes`` and ``request_points`` limit a request; a point that is larger alone is a request of its own.
+    """
+
+    def __init__(
+        self, resource: Resource, *, request_bytes: int = REQUEST_BYTES, request_points: int = REQUEST_POINTS
+    ) -> None:
+        self._of_resource = ResourceMetrics(resource=resource, schema_url=SCHEMA_URL).SerializeToString()
+        self._of_scope = ScopeMetrics(scope=SCOPE, schema_url=SCHEMA_URL).SerializeToString()
+        self._request_bytes, self._request_points = request_bytes, request_points
+        self._series = KnownSeries()
+
+    def requests(self, collection: Collection) -> Iterator[Request]:
+        """Yield the collection as requests; the same collection gives the same bytes.
+
+        Every request has one time, and none an earlier one than the request before: the births first. Prometheus
+        writes ``target_info`` of a resource at the time of each request, and refuses what goes back.
+        """
+        tags = {kind(points).attributes for points in _metrics(collection)}
+        attributes = self._series.of(collection.series, tags)
+        for each in chain(births(collection), [collection]):
+            metrics = _metrics(each)
+            sizes = [len(points.rows) for points in metrics]
+            bounds = [*range(0, sum(sizes), self._request_points), sum(sizes)]
+            for parts in _parts(sizes, bounds):
+                yield from self._requests([_points(each, metrics[at], of, attributes) for at, of in parts])
+
+    def _requests(self, points: list[_Points]) -> Iterator[Request]:
+        """Yield requests of as many points as there is room for."""
+        heads = {one.head for one in points}
+        room = self._request_bytes - self._overhead - sum(head.most for head in heads)
+        bounds = _cuts(np.concatenate([one.lengths for one in points]), room)
+        for parts in _parts([len(one.lengths) for one in points], bounds):
+            yield self._request([_part(points[at], of) for at, of in parts])
+
+    def _request(self, points: list[_Points]) -> Request:
+        metrics, size = list[bytes](), len(self._of_scope)
+        for head, group in groupby(points, lambda one: one.head):
+            same = list(group)
+            octets = sum(int(one.lengths.sum()) for one in same)
+            metrics += (before := head.before(octets))
+            size += sum(map(len, before)) + octets
+            metrics += chain.from_iterable(chain.from_iterable(zip(*one.octets, strict=True)) for one in same)
+        head = [self._of_resource, SCOPE_METRICS, varint(size), self._of_scope]
+        whole = varint(sum(map(len, head[:-1])) + size)
+        records = sum(len(one.lengths) for one in points)
+        return Request(b"".join([RESOURCE_METRICS, whole, *head, *metrics]), records, "metrics")
+
+    @property
+    def _overhead(self) -> int:
+        """What surrounds the metrics of a request takes at the most."""
+        return len(self._of_resource) + len(self._of_scope) + 2 * (1 + 5)
+
+
+def _metrics(of: Collection) -> list[Sums | Histograms]:
+    return [*of.sums, *of.histograms]
+
+
+def _points(of: Collection, points: Sums | Histograms, part: slice, attributes: Mapping[bytes, Encoded]) -> _Points:
+    points = taken(points, part)
+    series = attributes[kind(points).attributes]
+    common = Common(of.start_ns.take(points.rows), of.time_ns, series.lengths.take(points.rows))
+    octets, lengths = own(points, common)
+    return _Points(Head.of(points, of.temporality), [*octets, series.octets.take(points.rows).tolist()], lengths)
+
+
+def _part(of: _Points, part: slice) -> _Points:
+    return _Points(of.head, [piece[part] for piece in of.octets], of.lengths[part])
+
+
+def _cuts(lengths: Lengths, room: int) -> list[int]:
+    """Return bounds between which each sum of lengths is at most ``room``, or that of one alone."""
+    ends, bounds = np.cumsum(lengths), [0]
+    while bounds[-1] < len(lengths):
+        start = bounds[-1]
+        before = int(ends[start - 1]) if start else 0
+        bounds.append(max(int(np.searchsorted(ends, before + room, "right")), start + 1))
+    return bounds
+
+
+def _parts(sizes: Sequence[int], bounds: Iterable[int]) -> Iterator[list[Part]]:
+    """Yield, from each of the bounds to the next, which part of which of the ``sizes`` things is there."""
+    spans = list(enumerate(pairwise([0, *accumulate(sizes)])))
+    for begin, end in pairwise(bounds):
+        yield [
+            (at, slice(max(begin, first) - first, min(end, last) - first))
+            for at, (first, last) in spans
+            if max(begin, first) < min(end, last)
+        ]

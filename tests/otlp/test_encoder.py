@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
@@ -43,14 +43,12 @@ def merged(requests: list[ExportLogsServiceRequest]) -> ExportLogsServiceRequest
     return first
 
 
-@settings(deadline=None)
 @given(batches(max_size=12))
 def test_any_batch_decodes_to_the_references_message(batch: Batch) -> None:
     made = decoded(list(Encoder(HERE).requests(batch)))
     assert made == ([encode(in_order(batch), HERE)] if len(batch) else [])
 
 
-@settings(deadline=None)
 @given(batches())
 def test_any_batch_decodes_to_the_sdks_message(batch: Batch) -> None:
     for made in decoded(list(Encoder(HERE).requests(batch))):
@@ -86,7 +84,6 @@ def test_the_same_batch_gives_the_same_bytes_again_and_from_another_encoder() ->
     assert list(encoder.requests(many)) == first == list(Encoder(HERE).requests(many))
 
 
-@settings(deadline=None)
 @given(batches(max_size=12), st.integers(0, 20_000), st.integers(1, 5))
 def test_requests_keep_their_limits_and_lose_nothing(batch: Batch, limit: int, most: int) -> None:
     made = list(Encoder(HERE, request_bytes=limit, request_records=most).requests(batch))
@@ -114,7 +111,6 @@ def test_records_of_the_same_ends_stand_together() -> None:
     assert changes == len(set(pairs)) - 1
 
 
-@settings(deadline=None)
 @given(st.permutations(range(12)), st.integers(1, 12))
 def test_where_this_node_stands_stays_with_its_connection(ends: list[int], most: int) -> None:
     twelve = batch_of(np.repeat(connection(), 12))

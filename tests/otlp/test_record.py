@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -71,7 +71,6 @@ def oracle(batch: Batch) -> ExportLogsServiceRequest:
     return encode_logs([record(at) for at in range(len(batch))])
 
 
-@settings(deadline=None)
 @given(batches())
 def test_any_batch_is_encoded_as_the_sdk_would(batch: Batch) -> None:
     request = encode(batch, HERE)
@@ -81,7 +80,6 @@ def test_any_batch_is_encoded_as_the_sdk_would(batch: Batch) -> None:
         assert request == oracle(batch)
 
 
-@settings(deadline=None)
 @given(batches())
 def test_any_batch_decodes_with_the_declared_types(batch: Batch) -> None:
     kinds = {attribute.name: KINDS[attribute.type] for attribute in ATTRIBUTES}

@@ -50,7 +50,7 @@ def frame(kind: str, event: str, manifest: Manifest) -> bytes:
     return protobuf_frame(event, wrapped(kind, serialized(kind, manifest)))
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(manifests(), st.integers(1, 100))
 def test_json_and_protobuf_give_equal_objects(one: tuple[str, Manifest], size: int) -> None:
     kind, manifest = one
@@ -62,7 +62,7 @@ def test_json_and_protobuf_give_equal_objects(one: tuple[str, Manifest], size: i
     assert len(by_json.objects) == 1
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(manifests(), st.sampled_from(["ADDED", "MODIFIED", "DELETED"]))
 def test_events_are_equal_in_json_and_protobuf(one: tuple[str, Manifest], event: str) -> None:
     kind, manifest = one
@@ -218,7 +218,7 @@ def test_garbage_is_no_list(body: bytes) -> None:
     assert failed.value.code in {"garbage", "truncated"}
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.binary(max_size=200), st.binary(max_size=30), st.integers(0, 200))
 def test_bytes_of_any_kind_raise_nothing_but_a_failure(body: bytes, noise: bytes, at: int) -> None:
     good = protobuf_list("Pod", "7", [serialized("Pod", pod("a"))])

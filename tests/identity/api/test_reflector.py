@@ -373,7 +373,7 @@ ANSWERS = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(ANSWERS, st.sampled_from([0.0, 0.001, 0.3, 2.0, 15.0])), max_size=120), st.integers())
 def test_never_more_than_two_requests_a_second_whatever_is_answered(
     answers: list[tuple[str | int, float]], seed: int

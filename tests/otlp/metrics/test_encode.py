@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
@@ -55,13 +55,11 @@ def expected(collection: Collection) -> list[ExportMetricsServiceRequest]:
     return [one for one in made if one.resource_metrics]
 
 
-@settings(deadline=None)
 @given(collections())
 def test_any_collection_decodes_to_the_sdks_messages(collection: Collection) -> None:
     assert [decoded(one) for one in MetricsEncoder(HERE).requests(collection)] == expected(collection)
 
 
-@settings(deadline=None)
 @given(st.lists(collections(), min_size=2, max_size=3))
 def test_an_encoder_that_has_seen_others_makes_the_same_bytes(many: list[Collection]) -> None:
     encoder = MetricsEncoder(HERE)
@@ -69,7 +67,6 @@ def test_an_encoder_that_has_seen_others_makes_the_same_bytes(many: list[Collect
         assert list(encoder.requests(one)) == list(MetricsEncoder(HERE).requests(one))
 
 
-@settings(deadline=None)
 @given(collections(), st.integers(1, 7))
 def test_split_requests_are_together_the_whole(collection: Collection, most: int) -> None:
     split = list(MetricsEncoder(HERE, request_points=most).requests(collection))
@@ -79,7 +76,6 @@ def test_split_requests_are_together_the_whole(collection: Collection, most: int
     assert [one.records for one in split] == [len(points(decoded(one))) for one in split]
 
 
-@settings(deadline=None)
 @given(collections(), st.integers(700, 3000))
 def test_requests_keep_the_limit_unless_one_point_is_larger(collection: Collection, most: int) -> None:
     split = list(MetricsEncoder(HERE, request_bytes=most).requests(collection))
@@ -88,7 +84,6 @@ def test_requests_keep_the_limit_unless_one_point_is_larger(collection: Collecti
     assert [point for one in split for point in points(decoded(one))] == whole
 
 
-@settings(deadline=None)
 @given(collections(), st.integers(1, 7))
 def test_each_request_has_one_time_and_none_goes_back(collection: Collection, most: int) -> None:
     each = [times(decoded(one)) for one in MetricsEncoder(HERE, request_points=most).requests(collection)]
@@ -96,7 +91,6 @@ def test_each_request_has_one_time_and_none_goes_back(collection: Collection, mo
     assert all(max(before) <= min(after) for before, after in pairwise(each))
 
 
-@settings(deadline=None)
 @given(collections())
 def test_series_are_born_with_0_at_their_start(collection: Collection) -> None:
     zeros = list(births(collection))

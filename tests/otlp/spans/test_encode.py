@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -81,21 +81,18 @@ def comparable(request: ExportTraceServiceRequest) -> ExportTraceServiceRequest:
     return request
 
 
-@settings(deadline=None)
 @given(span_batches(max_size=12))
 def test_any_spans_decode_to_the_references_message(spans: SpanBatch) -> None:
     made = decoded(list(SpanEncoder(HERE).requests(spans)))
     assert made == ([encode(in_order(spans), HERE)] if len(spans) else [])
 
 
-@settings(deadline=None)
 @given(span_batches())
 def test_any_spans_decode_to_the_sdks_message(spans: SpanBatch) -> None:
     for made in decoded(list(SpanEncoder(HERE).requests(spans))):
         assert comparable(made) == comparable(oracle(in_order(spans)))
 
 
-@settings(deadline=None)
 @given(span_batches(max_size=12), st.integers(0, 20_000), st.integers(1, 5))
 def test_requests_keep_their_limits_and_lose_nothing(spans: SpanBatch, limit: int, most: int) -> None:
     made = list(SpanEncoder(HERE, request_bytes=limit, request_spans=most).requests(spans))

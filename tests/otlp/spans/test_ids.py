@@ -3,7 +3,7 @@
 from hashlib import sha256
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from natlens.otlp.spans import ids
@@ -19,7 +19,6 @@ def mix(state: int, word: int) -> int:
     return state ^ state >> 29
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(WORDS, WORDS), max_size=5), st.text(st.characters()), WORDS)
 def test_ids_are_what_their_documentation_says(flows: list[tuple[int, int]], node: str, segment: int) -> None:
     trace = ids.trace_words(np.array(flows, np.uint64).reshape(-1, 2))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from natlens.otlp.spans.ids import trace_words
@@ -43,7 +43,6 @@ def test_all_and_nothing() -> None:
     assert not chosen(trace_words(words), threshold(0)).any()
 
 
-@settings(deadline=None)
 @given(RATIOS)
 def test_a_tracestate_tells_the_threshold_and_that_the_ratio(ratio: float) -> None:
     least = threshold(ratio)
@@ -54,7 +53,6 @@ def test_a_tracestate_tells_the_threshold_and_that_the_ratio(ratio: float) -> No
     assert 1 - least / NOTHING == pytest.approx(ratio, rel=2**-13, abs=2**-56)
 
 
-@settings(deadline=None)
 @given(RATIOS, RATIOS, st.lists(st.integers(0, 2**64 - 1), min_size=1))
 def test_a_smaller_ratio_chooses_some_of_what_a_larger_one_does(one: float, other: float, low: list[int]) -> None:
     words = trace_words(np.array([(9, word) for word in low], np.uint64))

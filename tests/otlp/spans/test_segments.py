@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from natlens.flows.connection import CONNECTION, EndReason
@@ -81,7 +81,6 @@ def lives(draw: st.DrawFn) -> tuple[list[npt.NDArray[np.void]], int]:
     return found, intervals
 
 
-@settings(deadline=None)
 @given(lives(), st.integers(1, 80))
 def test_any_series_of_records_gives_chains_that_hold_everything_once(
     of: tuple[list[npt.NDArray[np.void]], int], max_age: int

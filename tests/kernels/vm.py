@@ -1,8 +1,8 @@
 """A kernel in a virtual machine that runs commands of this machine: its own kernel, our file system.
 
-QEMU without KVM. The guest sees this machine's ``/usr``, ``/etc``, the Python environment and the working tree, read-only
-and at their own paths (virtiofs), under a layer in memory that takes what it writes; so nothing needs to be installed
-or packed for it. The idea is virtme-ng's. Only the folder ``exchange`` is written through.
+QEMU without KVM. The guest sees this machine's ``/usr``, ``/etc``, the Python environment and the working tree,
+read-only and at their own paths (virtiofs), under a layer in memory that takes what it writes; so nothing needs to be
+installed or packed for it. The idea is virtme-ng's. Only the folder ``exchange`` is written through.
 """
 
 import contextlib

@@ -180,7 +180,11 @@ class Vm:
     def _spawn(self, command: Sequence[str], name: str) -> None:
         with (self._scratch / name).open("wb") as output:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                ["setpriv", "--pdeathsig", "KILL", *command],  # nothing is left even where this process is killed
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
         self._processes.append(process)
 

@@ -111,14 +111,22 @@ def call(command: int, attributes: ctypes.Structure) -> int:
     return result
 
 
-def load(kind: int, code: bytes, *, attach_kind: int = 0, attach_to: int = 0, types_fd: int = 0) -> int:
+def load(
+    kind: int,
+    code: bytes,
+    *,
+    attach_kind: int = 0,
+    attach_to: int = 0,
+    types_fd: int = 0,
+    name: str = "natlens_trial",
+) -> int:
     """Load a program of 8-octet instructions and return its descriptor; nothing is attached.
 
     ``attach_to``: the BTF id of the function that a tracing program is for. ``types_fd``: the BTF of the module that
     has it, or that has the kernel function which the program calls with 1 in ``off``. Raises OSError with the
     verifier's last line.
     """
-    text, name, log = ctypes.create_string_buffer(code, len(code)), b"natlens_trial", bytearray(LOG_BYTES)
+    text, log = ctypes.create_string_buffer(code, len(code)), bytearray(LOG_BYTES)
     said = (ctypes.c_char * LOG_BYTES).from_buffer(log)
     license_text, fds = ctypes.create_string_buffer(b"GPL"), (ctypes.c_int32 * 2)(0, types_fd)
     attributes = _Load(
@@ -129,7 +137,7 @@ def load(kind: int, code: bytes, *, attach_kind: int = 0, attach_to: int = 0, ty
         log_level=1,
         log_size=LOG_BYTES,
         log_buf=ctypes.addressof(said),
-        prog_name=name,
+        prog_name=name.encode()[:15],
         expected_attach_type=attach_kind,
         attach_btf_id=attach_to,
         attach_btf_obj_fd=types_fd if attach_to else 0,

@@ -30,7 +30,7 @@ WAYS_OUT = {
     "http_401": "check headers (the receiver wants other credentials)",
     "http_403": "check headers (these credentials may not write)",
     "http_404": "check the path: /v1/… is appended to endpoint; a store may want one before it (Loki: /otlp)",
-    "unimplemented": "the receiver does not take this signal by this protocol: set protocol, or leave it out of signals",
+    "unimplemented": "the receiver does not take this signal by this protocol: set protocol, or take it out of signals",
 }
 
 

@@ -16,7 +16,7 @@ DEVICES = {
 }
 AT_CONNECT = {
     "Cilium": {"cil_sock4_conne", "cil_sock6_conne", "sock4_connect", "sock6_connect"},
-    "Calico": {"calico_connect_", "cali_ctlb_v4", "cali_ctlb_v6", "cali_ctlb_conne"},
+    "Calico": {"calico_connect_"},
 }
 """Programs of socket load balancing, as far as the kernel keeps names: 15 characters."""
 CGROUP_SOCK_ADDR = 18  # BPF_PROG_TYPE_CGROUP_SOCK_ADDR

@@ -1,4 +1,4 @@
-"""What the kernel can do: each feature found by name, each that is missing told with what is lost; memory as accounted."""
+"""What the kernel can do: features found by name, what is lost without them, memory as the kernel accounts it."""
 
 import re
 from dataclasses import replace

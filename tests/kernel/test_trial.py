@@ -23,7 +23,7 @@ TRIALS = [
 
 
 def descriptors() -> set[str]:
-    return {os.readlink(one) for one in Path("/proc/self/fd").iterdir() if one.exists()}
+    return {str(one.readlink()) for one in Path("/proc/self/fd").iterdir() if one.exists()}
 
 
 @pytest.mark.parametrize("attempt", TRIALS)
@@ -60,6 +60,7 @@ def test_program_is_found_by_its_name_while_it_is_held() -> None:
     fd = bpf.load(trial.SCHED_CLS, trial.RETURN_0, name="natlens_tests_it")
     try:
         assert bpf.Program(trial.SCHED_CLS, "natlens_tests_i") in list(bpf.programs())
+        assert any("bpf-prog" in one for one in descriptors())
     finally:
         os.close(fd)
 

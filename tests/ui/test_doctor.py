@@ -100,7 +100,7 @@ def test_nothing_is_changed(namespace: Namespace, tmp_path: Path, monkeypatch: p
 
 def _state(namespace: Namespace) -> list[object]:
     tcx = [bpf.tcx_chain(index, side) for index in (1, 2, 3) for side in (46, 47)]
-    held = sorted(os.readlink(one) for one in Path("/proc/self/fd").iterdir() if one.exists())
+    held = sorted(str(one.readlink()) for one in Path("/proc/self/fd").iterdir() if one.exists())
     files = ("/proc/modules", "/proc/sys/kernel/perf_event_paranoid", "/proc/sys/kernel/bpf_stats_enabled")
     netfilter = [(one, _text(one)) for one in sorted(Path("/proc/sys/net").rglob("*")) if one.is_file()]
     return [
@@ -199,7 +199,7 @@ def test_check_that_hangs_is_left_behind(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_checks_look_in_the_namespace_of_their_caller(namespace: Namespace, tmp_path: Path) -> None:
     def look(_: Machine) -> Findings:
-        yield passed(os.readlink("/proc/thread-self/ns/net"))
+        yield passed(str(Path("/proc/thread-self/ns/net").readlink()))
 
     ((result,), _) = examined(machine_of(tmp_path), Check("one", "x", look))
     assert result.found == f"net:[{namespace.path.stat().st_ino}]"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from natlens.kernel import bpf
-from natlens.kernel.attach import EGRESS, FILTER_NAME, HANDLES, INGRESS, PARENT, Side, _is_owned
+from natlens.kernel.attach import EGRESS, FILTER_NAME, HANDLES, INGRESS, OURS, PARENT, Side, _is_owned
 from natlens.kernel.libbpf import BPF_TCX_EGRESS, BPF_TCX_INGRESS
 
 __all__ = ["Neighbour", "chain", "clsact_place", "ingress_qdiscs", "xdp"]
@@ -25,8 +25,8 @@ class Neighbour(NamedTuple):
     ours: bool = False
     priority: int = 0
     """Of a tc filter."""
-    bpf: bool = True
-    """A tc filter of another kind keeps its priority to itself."""
+    shared: bool = True
+    """Whether its priority takes a filter of natlens too: it does not beside other kinds or protocols."""
     left_over: bool = False
     """A natlens that is no more left it."""
 
@@ -63,15 +63,17 @@ def _tcx(ifindex: int, side: Side) -> Iterator[Neighbour]:
 
 
 def _filters(route: Any, ifindex: int, side: Side) -> Iterator[Neighbour]:
+    told = set()
     for found in route.get_filters(index=ifindex, parent=PARENT[side]):
-        options, kind = found.get_attr("TCA_OPTIONS"), found.get_attr("TCA_KIND")
-        if options is None:  # the chain's own entry, without a filter
+        options, kind, priority = found.get_attr("TCA_OPTIONS"), found.get_attr("TCA_KIND"), found["info"] >> 16
+        if options is None or (kind != BPF_FILTER and (kind, priority) in told):  # others have entries for their tables
             continue
-        is_bpf = kind == BPF_FILTER
-        name = (options.get_attr("TCA_BPF_NAME") if is_bpf else "") or kind
-        ours = is_bpf and name == FILTER_NAME and found["handle"] in HANDLES
+        told.add((kind, priority))
+        name = (options.get_attr("TCA_BPF_NAME") if kind == BPF_FILTER else "") or kind
+        ours = kind == BPF_FILTER and name == FILTER_NAME and found["handle"] in HANDLES
         left_over = ours and not _is_owned(found["handle"])
-        yield Neighbour("tc", str(name), ours and not left_over, found["info"] >> 16, is_bpf, left_over)
+        shared = (kind, found["info"] & 0xFFFF) == OURS
+        yield Neighbour("tc", str(name), ours and not left_over, priority, shared, left_over)
 
 
 def clsact_place(found: list[Neighbour]) -> int:
@@ -80,7 +82,7 @@ def clsact_place(found: list[Neighbour]) -> int:
     All of tcx come before any filter; a filter of ours takes the first priority that is free or has bpf filters only.
     """
     tcx = sum(1 for one in found if one.by == "tcx")
-    kept = {one.priority for one in found if one.by == "tc" and not one.bpf}
+    kept = {one.priority for one in found if one.by == "tc" and not one.shared}
     priority = next(number for number in range(1, 1 << 16) if number not in kept)
     return tcx + sum(1 for one in found if one.by == "tc" and one.priority < priority)
 

@@ -218,14 +218,14 @@ def test_capabilities_that_are_missing(monkeypatch: pytest.MonkeyPatch, capsys: 
 
 def test_without_libbpf(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def missing() -> None:
-        raise MissingFeature("libbpf.so.1 is not installed: install your distribution's libbpf")
+        raise MissingFeature("libbpf.so.1 is not installed: install libbpf (Debian: libbpf1)")
 
     for name in ("libbpf", "btf"):
         monkeypatch.setattr(f"natlens.kernel.{name}.library", missing)
     status, results = told(capsys)
     assert status == 2
     (found,) = of(results, "libbpf")
-    assert (found["status"], found["fix"]) == ("FAIL", "install your distribution's libbpf")
+    assert (found["status"], found["fix"]) == ("FAIL", "install libbpf (Debian: libbpf1)")
     assert not [result for result in results if "itself failed" in result["found"]]
 
 

@@ -146,7 +146,7 @@ def test_ingress_qdisc_where_clsact_would_stand(namespace: Namespace) -> None:
     everything = {"include_interfaces": ["*"], "exclude_interfaces": ["tap*"]}
     blocked = one(looked(look_at_interfaces, machine(attach="clsact", **everything)), Status.WARN)
     assert blocked.found.startswith("eth0: ingress: an `ingress` qdisc stands where clsact would: what the host sends")
-    assert blocked.fix.startswith("tc qdisc replace dev eth0 clsact")
+    assert blocked.fix.startswith("use a kernel with tcx")
     found = [finding.found for finding in looked(look_at_interfaces, machine(**everything))]
     assert "eth0: ingress, egress: covered" in found  # tcx does not care
     assert "tap0: nothing: excluded by include_interfaces / exclude_interfaces" in found

@@ -30,6 +30,7 @@ __all__ = [
 HOOKED = "nf_nat_manip_pkt"
 NOBODY = b"natlens_has_no_such_function"
 KPROBE_TYPE = Path("/sys/bus/event_source/devices/kprobe/type")
+PARANOID = Path("/proc/sys/kernel/perf_event_paranoid")
 KALLSYMS = Path("/proc/kallsyms")
 
 KPROBE, SCHED_CLS, TRACING = 2, 3, 26  # BPF_PROG_TYPE_*
@@ -186,6 +187,8 @@ def try_kprobe(function: str = HOOKED) -> Trial:
         except FileNotFoundError:
             if not _is_symbol(function):
                 raise MissingFeature(f"{function} is not there: the module nf_nat is not loaded") from None
+        except PermissionError as error:
+            raise PermissionError(error.errno, f"{error.strerror} ({_paranoia()})") from error
 
     return _tried(attempt)
 
@@ -204,6 +207,13 @@ def _open_kprobe(function: bytes) -> int:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     return fd
+
+
+def _paranoia() -> str:
+    try:
+        return f"kernel.perf_event_paranoid is {PARANOID.read_text().strip()}"
+    except OSError:
+        return "kernel.perf_event_paranoid cannot be read"
 
 
 def _is_symbol(function: str) -> bool:

@@ -114,9 +114,8 @@ def _look(check: Check, machine: Machine, answers: "queue.SimpleQueue[Finding | 
 
 
 def _of_error(error: NatlensError) -> Finding:
-    """Return the failure that an error is: its way out stands behind its last semicolon or colon."""
-    for mark in ("; ", ": "):
-        found, _, fix = str(error).rpartition(mark)
-        if found:
-            return failed(found, fix)
-    return failed(str(error), "see docs/configuration.md")
+    """Return the failure that an error is: its way out stands behind its last semicolon, else its first colon."""
+    found, _, fix = str(error).rpartition("; ")
+    if not found:
+        found, _, fix = str(error).partition(": ")
+    return failed(found, fix or "see docs/configuration.md")

@@ -66,7 +66,7 @@ def _reach(settings: OtlpSettings) -> Iterator[Finding]:
     host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
     proxy = getproxies().get(parts.scheme)
     if proxy and not proxy_bypass(host):
-        yield passed(f"{host}:{port} by the proxy {urlsplit(proxy).hostname or proxy}")
+        yield passed(f"{host}:{port} by the proxy {urlsplit(proxy).hostname or 'of the environment'}")
         yield _export(settings)
         return
     try:

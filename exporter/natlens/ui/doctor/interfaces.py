@@ -14,7 +14,7 @@ from natlens.ui.doctor.sources import NOT_PRIVILEGED
 
 __all__ = ["look_at_interfaces", "look_at_neighbours"]
 
-INSTEAD = "tc qdisc replace dev {} clsact, or a kernel with tcx (6.6)"
+INSTEAD = "use a kernel with tcx (6.6 or later), or let the owner of that qdisc use clsact in its place"
 
 
 def look_at_interfaces(machine: Machine) -> Findings:
@@ -39,7 +39,7 @@ def _interface(name: str, one: Plan, *, blocked: bool) -> Finding:
     if blocked and one.egress:
         lost = "what the host sends there is not counted, NAT is not learned there"
         left = INGRESS if one.ingress else "nothing"
-        return warned(f"{name}: {left}: an `ingress` qdisc stands where clsact would: {lost}", INSTEAD.format(name))
+        return warned(f"{name}: {left}: an `ingress` qdisc stands where clsact would: {lost}", INSTEAD)
     return passed(f"{name}: {', '.join(sides) or 'nothing'}: {one.reason}")
 
 

@@ -74,4 +74,4 @@ def look_at_ipvs(machine: Machine) -> Findings:
             "sysctl -w net.ipv4.vs.conntrack=1 (kube-proxy sets it)",
         )
     else:
-        yield passed(f"{told}; conntrack tells the pods")
+        yield passed(told + ("; conntrack tells the pods" if kinds else ""))

@@ -2,8 +2,10 @@
 
 import os
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from natlens.ui.doctor.check import Status
 from natlens.ui.doctor.conntrack import look_at_conntrack, look_at_zones
 from natlens.ui.doctor.interfaces import look_at_interfaces, look_at_neighbours
 from natlens.ui.doctor.machine import Machine
-from natlens.ui.doctor.proxies import AT_CONNECT, CGROUP_SOCK_ADDR, look_at_ebpf_proxies
+from natlens.ui.doctor.proxies import AT_CONNECT, CGROUP_SOCK_ADDR, look_at_ebpf_proxies, look_at_ipvs
 from natlens.ui.lab.namespaces import Namespace
 
 MATCH = "protocol", "ip", "u32", "match", "u32", "0", "0"
@@ -185,6 +187,27 @@ def test_proxy_at_connect(who: str, name: str) -> None:
     with bpf.owned(bpf.load(CGROUP_SOCK_ADDR, trial.RETURN_0, attach_kind=CGROUP_INET4_CONNECT, name=name)):
         found = one(looked(look_at_ebpf_proxies), Status.WARN)
     assert found.found.startswith(f"{who} stands in for kube-proxy (programs {name[:15]})")
+
+
+@pytest.mark.parametrize(
+    ("forward", "told"), [(0, "1 virtual servers, forwarding by Masq: Masq without"), (3, "Route")]
+)
+def test_real_ipvs(namespace: Namespace, forward: int, told: str) -> None:
+    subprocess.run(["modprobe", "-a", "ip_vs", "ip_vs_wlc"], capture_output=True, check=False)
+    if not Path("/proc/thread-self/net/ip_vs").exists():
+        pytest.skip("this kernel has no IPVS")
+    from pyroute2 import IPVS, IPVSDest, IPVSService
+
+    namespace.sysctl(ipv4__vs__conntrack=0)
+    with IPVS() as ipvs:
+        service = IPVSService(addr="10.96.0.1", port=80, protocol=6)
+        ipvs.service("add", service=service)
+        ipvs.dest("add", service=service, dest=IPVSDest(addr="10.0.0.3", port=8080, fwd_method=forward))
+        found = one(looked(look_at_ipvs), Status.WARN)
+        assert told in found.found
+        if forward == 0:
+            namespace.sysctl(ipv4__vs__conntrack=1)
+            assert worst(looked(look_at_ipvs)) == Status.PASS
 
 
 def test_conntrack_of_this_machine_and_its_zones(namespace: Namespace) -> None:

@@ -63,15 +63,17 @@ def look_at_ipvs(machine: Machine) -> Findings:
     services = sum(1 for line in lines if SERVICE.match(line))
     kinds = {found[1] for line in lines if (found := FORWARD.match(line))} - {"Local"}
     told = f"{services} virtual servers" + (f", forwarding by {', '.join(sorted(kinds))}" if kinds else "")
-    if untranslated := kinds - {"Masq"}:
+    untranslated = kinds - {"Masq"}
+    unknown = "Masq" in kinds and machine.number("/proc/sys/net/ipv4/vs/conntrack") == 0
+    if untranslated:
         yield warned(
             f"{told}: {', '.join(sorted(untranslated))} translates nothing: those records say the Service, not the pod",
             "forward by masquerading (ipvsadm -m, as kube-proxy does)",
         )
-    elif "Masq" in kinds and machine.number("/proc/sys/net/ipv4/vs/conntrack") == 0:
+    if unknown:
         yield warned(
-            f"{told}, and conntrack is not told: a call to a Service is two records, Service and pod apart",
+            f"{told}: Masq without conntrack: a call to a Service is two records, Service and pod apart",
             "sysctl -w net.ipv4.vs.conntrack=1 (kube-proxy sets it)",
         )
-    else:
+    if not untranslated and not unknown:
         yield passed(told + ("; conntrack tells the pods" if kinds else ""))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from natlens.config import Options
 from natlens.kernel.libbpf import Object
-from natlens.kernel.probe import require
+from natlens.kernel.probe import Features, require
 
 __all__ = ["OBJECT", "load"]
 
@@ -18,6 +18,8 @@ def load(options: Options) -> Object:
     """
     require()
     loaded = Object(OBJECT)
+    features = Features.probe()
+    loaded.set_constants(".rodata.kernel_functions", bytes([features.packet, features.lookup]))
     for index in (0, 1):
         loaded.resize(f"rows_{index}", options.window_rows)
         loaded.resize(f"translations_{index}", options.window_translations)

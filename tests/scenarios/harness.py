@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
+import pytest
 
 from natlens.config import Options
 from natlens.flows.connection import Nat, State
@@ -18,6 +19,7 @@ from natlens.flows.report import Limits
 from natlens.health import Health
 from natlens.kernel import conntrack
 from natlens.kernel.capture import Capture
+from natlens.kernel.probe import Features
 from natlens.kernel.windows import TRANSLATIONS, Window
 from natlens.pipeline import take
 from natlens.ui.lab.namespaces import Namespace
@@ -59,6 +61,8 @@ class Lab:
     def __init__(
         self, setup: Setup = DEFAULT, *, offloads: bool = False, exclude_interfaces: Sequence[str] = ()
     ) -> None:
+        if setup.attach == "tcx" and not Features.probe().tcx:
+            pytest.skip("this kernel has no tcx")
         self.node = Node(offloads=offloads)
         self.namespace = self.node.namespace
         self.health = Health()

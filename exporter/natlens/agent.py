@@ -138,5 +138,5 @@ def run(options: Options, health: Health, shown: "Outlet | None" = None) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             stack.callback(signal.signal, number, signal.signal(number, lambda *_: pipeline.stop()))
         pipeline.run()
-    log.info("stopped: %s", " ".join(f"{name}={value:.0f}" for name, value in health.snapshot().items() if value))
+    log.info("stopped: %s", " ".join(f"{name}={value:.0f}" for name, value in health.snapshot().items()))
     return 0

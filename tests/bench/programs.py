@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from natlens.kernel import libbpf
-from natlens.kernel.programs import OBJECT
+from natlens.kernel.programs import opened
 from natlens.kernel.windows import Windows
 from tests.bench.figure import say, tell
 
@@ -44,7 +44,7 @@ def noop_object(directory: Path) -> Iterator[libbpf.Object]:
 @contextmanager
 def _programs() -> Iterator[libbpf.Object]:
     with ExitStack() as stack:
-        programs = libbpf.Object(OBJECT)
+        programs = opened()
         stack.callback(programs.close)
         for index in (0, 1):
             programs.resize(f"rows_{index}", ROWS)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from natlens.kernel import libbpf
-from natlens.kernel.programs import OBJECT
+from natlens.kernel.programs import opened
 
 Load = Callable[..., libbpf.Object]
 
@@ -16,7 +16,7 @@ def load() -> Iterator[Load]:
     objects: list[libbpf.Object] = []
 
     def loaded(*, rows: int = 65536, translations: int = 1024, retired: int = 8192) -> libbpf.Object:
-        one = libbpf.Object(OBJECT)
+        one = opened()
         for index in (0, 1):
             for kind, entries in (("rows", rows), ("translations", translations), ("retired", retired)):
                 one.resize(f"{kind}_{index}", entries)

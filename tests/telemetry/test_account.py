@@ -10,7 +10,7 @@ from natlens.errors import KernelError
 from natlens.kernel import libbpf
 from natlens.kernel.account import MAPS, PROGRAMS, Account
 from natlens.kernel.libbpf import Object
-from natlens.kernel.programs import OBJECT
+from natlens.kernel.programs import opened
 from natlens.kernel.windows import kernel_bytes
 from natlens.telemetry.process import read_process
 
@@ -21,7 +21,7 @@ PACKET = bytes(12) + b"\x08\x00" + bytes([0x45, 0, 0, 40]) + bytes(36)
 
 @pytest.fixture(scope="module")
 def loaded() -> Iterator[Object]:
-    one = Object(OBJECT)
+    one = opened()
     for index in (0, 1):
         one.resize(f"rows_{index}", ROWS)
         one.resize(f"retired_{index}", ROWS // 8)

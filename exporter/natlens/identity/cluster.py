@@ -29,7 +29,7 @@ from natlens.identity.standing import Standing, Standings
 from natlens.identity.vicinity import Surroundings
 from natlens.kernel.routes import Network
 
-__all__ = ["Cluster"]
+__all__ = ["Cluster", "watched"]
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Cluster:
         self._nodes = Nodes(access, keep, self._index.part(own=False), health)
         self._lookup = Lookup(access, keep, self._index, health) if settings.pods == "node+lookup" else None
         self._watchers = [
-            Watcher(access, resource, keep, self._sink(resource), health) for resource in _watched(settings)
+            Watcher(access, resource, keep, self._sink(resource), health) for resource in watched(settings)
         ]
         self._standings, self._surroundings = Standings(), Surroundings(settings, self._index, Network(), health)
         self._ready, self._started_s = False, time.monotonic()
@@ -177,7 +177,8 @@ class Cluster:
             self._observer = {**self._observer, **found}
 
 
-def _watched(settings: IdentitySettings) -> list[Resource]:
+def watched(settings: IdentitySettings) -> list[Resource]:
+    """Return what is followed."""
     pods = {"cluster": [ALL_PODS], "off": []}.get(settings.pods, [pods_on(settings.node_name)])
     return [SERVICES, SLICES, *pods, own_node(settings.node_name)]
 

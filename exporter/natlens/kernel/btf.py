@@ -35,15 +35,23 @@ class KernelTypes:
 
     def has_function(self, name: str) -> bool:
         """Tell whether the kernel itself, without modules, has a function."""
-        return self._find(self._kernel, name, FUNCTION) > 0
+        return self.function(name) > 0
+
+    def function(self, name: str) -> int:
+        """Return the id of a function of the kernel itself; 0 where it has none."""
+        return max(self._find(self._kernel, name, FUNCTION), 0)
 
     def module_has_function(self, module: str, name: str) -> bool:
         """Tell whether a module is loaded and has a function."""
+        return self.module_function(module, name) > 0
+
+    def module_function(self, module: str, name: str) -> int:
+        """Return the id of a function of a module; 0 where it is not loaded or has none."""
         found = self._lib.btf__load_module_btf(module.encode(), self._kernel)
         if not found:
-            return False
+            return 0
         try:
-            return self._find(found, name, FUNCTION) > 0
+            return max(self._find(found, name, FUNCTION), 0)
         finally:
             self._lib.btf__free(found)
 

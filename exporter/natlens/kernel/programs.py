@@ -6,7 +6,7 @@ from natlens.config import Options
 from natlens.kernel.libbpf import Object
 from natlens.kernel.probe import Features, require
 
-__all__ = ["OBJECT", "load"]
+__all__ = ["load", "opened"]
 
 OBJECT = Path(__file__).with_name("natlens.bpf.o")
 
@@ -17,12 +17,17 @@ def load(options: Options) -> Object:
     Raises MissingCapability, MissingFeature and KernelError.
     """
     require()
-    loaded = Object(OBJECT)
-    features = Features.probe()
-    loaded.set_constants(".rodata.kernel_functions", bytes([features.packet, features.lookup]))
+    loaded = opened()
     for index in (0, 1):
         loaded.resize(f"rows_{index}", options.window_rows)
         loaded.resize(f"translations_{index}", options.window_translations)
         loaded.resize(f"retired_{index}", max(options.window_rows // 8, 1))
     loaded.load()
     return loaded
+
+
+def opened() -> Object:
+    """Return the object, told what this kernel has, before it is loaded; raises MissingFeature."""
+    found, features = Object(OBJECT), Features.probe()
+    found.set_constants(".rodata.kernel_functions", bytes([features.packet, features.lookup]))
+    return found

@@ -1,10 +1,11 @@
-"""What is around the records or spans of a request, and how many of them a request takes.
+"""What is around the records, spans or metrics of a request, and how many of them a request takes.
 
-``Export{Logs,Trace}ServiceRequest``, ``Resource{Logs,Spans}`` and ``Scope{Logs,Spans}`` differ in names only: the field
-numbers are the same, so the octets around records are those around spans.
+``Export…ServiceRequest``, ``Resource{Logs,Spans,Metrics}`` and ``Scope{Logs,Spans,Metrics}`` differ in names only: the
+field numbers are the same, so the octets around records are those around spans and metrics.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from natlens.otlp.record import SCHEMA_URL, SCOPE
 from natlens.otlp.request import Request, Signal
 from natlens.otlp.strip import Lengths, Octets, padded, strips, varint
 
-__all__ = ["Envelope", "Records", "put_together", "total"]
+__all__ = ["Envelope", "Records", "cuts", "put_together", "total"]
 
 Records = npt.NDArray[np.object_]
 """Shape (n, pieces), of bytes: a record is the pieces of its row."""
@@ -37,30 +38,30 @@ class Envelope:
 
     def requests(self, records: Records, lengths: Lengths) -> Iterator[Request]:
         """Yield requests of the records, as few as the limit allows, in order; ``lengths`` are theirs."""
-        for cut in self._cuts(lengths):
-            yield self._request(records[cut], int(lengths[cut].sum()))
+        for begin, end in pairwise(cuts(lengths, self.room)):
+            yield self.around(records[begin:end].ravel().tolist(), int(lengths[begin:end].sum()), end - begin)
 
-    def _cuts(self, lengths: Lengths) -> Iterator[slice]:
-        """Yield slices of as many records as a request may hold octets."""
-        ends = np.cumsum(lengths)
-        start = before = 0
-        while start < len(lengths):
-            room = self._request_bytes - self._overhead
-            end = max(int(np.searchsorted(ends, before + room, "right")), start + 1)
-            yield slice(start, end)
-            start, before = end, int(ends[end - 1])
-
-    def _request(self, records: Records, size: int) -> Request:
+    def around(self, octets: Sequence[bytes], size: int, records: int) -> Request:
+        """Return a request of what the scope holds: ``octets``, ``size`` in all, with so many records."""
         scope = len(self._of_scope) + size
         head = [self._of_resource, SCOPE_LOGS, varint(scope), self._of_scope]
         whole = sum(map(len, head)) + size
-        data = b"".join([RESOURCE_LOGS, varint(whole), *head, *records.ravel().tolist()])
-        return Request(data, len(records), self._signal)
+        return Request(b"".join([RESOURCE_LOGS, varint(whole), *head, *octets]), records, self._signal)
 
     @property
-    def _overhead(self) -> int:
-        """What surrounds the records of a request takes at the most."""
-        return len(self._of_resource) + len(self._of_scope) + 2 * (1 + 5)
+    def room(self) -> int:
+        """How many octets the scope of a request may hold."""
+        return self._request_bytes - len(self._of_resource) - len(self._of_scope) - 2 * (1 + 5)
+
+
+def cuts(lengths: Lengths, room: int) -> list[int]:
+    """Return bounds between which each sum of lengths is at most ``room``, or that of one alone."""
+    ends, bounds = np.cumsum(lengths), [0]
+    while bounds[-1] < len(lengths):
+        start = bounds[-1]
+        before = int(ends[start - 1]) if start else 0
+        bounds.append(max(int(np.searchsorted(ends, before + room, "right")), start + 1))
+    return bounds
 
 
 def put_together(

@@ -4,6 +4,7 @@ import argparse
 import math
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from natlens.ui.tail import tail
 __all__ = ["main"]
 
 FOR_S = 60.0
+SAY_S = 2.0
 INSTANCE = "service.instance.id"
 
 
@@ -115,8 +117,12 @@ def _quieter(loaded: Loaded[Options]) -> Options:
 
 def _read(path: Path, counted: Combinations) -> None:
     try:
+        due = time.monotonic() + SAY_S
         for request in parse_lines(tail(path, follow=False)):
             _add(request, counted)
+            if time.monotonic() >= due:
+                sys.stderr.write(f"natlens: {counted.records:,} records read …\n")
+                due = time.monotonic() + SAY_S
     except ValueError as error:
         what = " ".join(str(error).split())
         raise ConfigError(f"--input {path}: {what}; give a file of natlens run --output or of the Collector") from error

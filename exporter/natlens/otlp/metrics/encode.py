@@ -10,26 +10,21 @@ from itertools import accumulate, chain, groupby, pairwise
 from typing import NamedTuple
 
 import numpy as np
-from opentelemetry.proto.metrics.v1.metrics_pb2 import ResourceMetrics, ScopeMetrics
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
+from natlens.otlp.envelope import Envelope, cuts
 from natlens.otlp.metrics.collection import Collection, Histograms, Sums
 from natlens.otlp.metrics.encode_births import births
 from natlens.otlp.metrics.encode_head import Head, kind
 from natlens.otlp.metrics.encode_points import Common, own, taken
 from natlens.otlp.metrics.encode_series import Encoded, KnownSeries
-from natlens.otlp.record import SCHEMA_URL, SCOPE
 from natlens.otlp.request import REQUEST_BYTES, Request
-from natlens.otlp.strip import Lengths, varint
+from natlens.otlp.strip import Lengths
 
 __all__ = ["REQUEST_POINTS", "MetricsEncoder"]
 
 REQUEST_POINTS = 4000
 """Points of a request at most: about 2 MB of the default attributes."""
-
-# Field number << 3 | 2, length-delimited.
-RESOURCE_METRICS = b"\x0a"  # ExportMetricsServiceRequest
-SCOPE_METRICS = b"\x12"  # ResourceMetrics
 
 Part = tuple[int, slice]
 """Of some things one after the other: which one, and what of it."""
@@ -54,9 +49,7 @@ class MetricsEncoder:
     def __init__(
         self, resource: Resource, *, request_bytes: int = REQUEST_BYTES, request_points: int = REQUEST_POINTS
     ) -> None:
-        self._of_resource = ResourceMetrics(resource=resource, schema_url=SCHEMA_URL).SerializeToString()
-        self._of_scope = ScopeMetrics(scope=SCOPE, schema_url=SCHEMA_URL).SerializeToString()
-        self._request_bytes, self._request_points = request_bytes, request_points
+        self._envelope, self._request_points = Envelope(resource, "metrics", request_bytes), request_points
         self._series = KnownSeries()
 
     def requests(self, collection: Collection) -> Iterator[Request]:
@@ -77,28 +70,20 @@ class MetricsEncoder:
     def _requests(self, points: list[_Points]) -> Iterator[Request]:
         """Yield requests of as many points as there is room for."""
         heads = {one.head for one in points}
-        room = self._request_bytes - self._overhead - sum(head.most for head in heads)
-        bounds = _cuts(np.concatenate([one.lengths for one in points]), room)
+        room = self._envelope.room - sum(head.most for head in heads)
+        bounds = cuts(np.concatenate([one.lengths for one in points]), room)
         for parts in _parts([len(one.lengths) for one in points], bounds):
             yield self._request([_part(points[at], of) for at, of in parts])
 
     def _request(self, points: list[_Points]) -> Request:
-        metrics, size = list[bytes](), len(self._of_scope)
+        metrics, size = list[bytes](), 0
         for head, group in groupby(points, lambda one: one.head):
             same = list(group)
             octets = sum(int(one.lengths.sum()) for one in same)
             metrics += (before := head.before(octets))
             size += sum(map(len, before)) + octets
             metrics += chain.from_iterable(chain.from_iterable(zip(*one.octets, strict=True)) for one in same)
-        head = [self._of_resource, SCOPE_METRICS, varint(size), self._of_scope]
-        whole = varint(sum(map(len, head[:-1])) + size)
-        records = sum(len(one.lengths) for one in points)
-        return Request(b"".join([RESOURCE_METRICS, whole, *head, *metrics]), records, "metrics")
-
-    @property
-    def _overhead(self) -> int:
-        """What surrounds the metrics of a request takes at the most."""
-        return len(self._of_resource) + len(self._of_scope) + 2 * (1 + 5)
+        return self._envelope.around(metrics, size, sum(len(one.lengths) for one in points))
 
 
 def _metrics(of: Collection) -> list[Sums | Histograms]:
@@ -115,16 +100,6 @@ def _points(of: Collection, points: Sums | Histograms, part: slice, attributes: 
 
 def _part(of: _Points, part: slice) -> _Points:
     return _Points(of.head, [piece[part] for piece in of.octets], of.lengths[part])
-
-
-def _cuts(lengths: Lengths, room: int) -> list[int]:
-    """Return bounds between which each sum of lengths is at most ``room``, or that of one alone."""
-    ends, bounds = np.cumsum(lengths), [0]
-    while bounds[-1] < len(lengths):
-        start = bounds[-1]
-        before = int(ends[start - 1]) if start else 0
-        bounds.append(max(int(np.searchsorted(ends, before + room, "right")), start + 1))
-    return bounds
 
 
 def _parts(sizes: Sequence[int], bounds: Iterable[int]) -> Iterator[list[Part]]:

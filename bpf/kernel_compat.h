@@ -8,8 +8,13 @@
 
 #define CORE __attribute__((preserve_access_index))
 
+struct ns_common {
+	unsigned int inum;
+} CORE;
+
 struct net {
-};
+	struct ns_common ns;
+} CORE;
 
 typedef struct {
 	struct net *net;
@@ -26,6 +31,16 @@ struct sk_buff {
 	__u16 inner_transport_header;
 	__u16 inner_network_header;
 	__u16 network_header;
+	__u16 transport_header;
+	unsigned int len;
+	int skb_iif;
+	unsigned char *head;
+	unsigned int end; /* an offset wherever pointers have 64 bits (NET_SKBUFF_DATA_USES_OFFSET) */
+} CORE;
+
+struct skb_shared_info {
+	unsigned short gso_size;
+	unsigned short gso_segs;
 } CORE;
 
 /* Not CO-RE: copied out whole. The layout has not changed since v2.6.24 (commit 8ce8439a31d7). */
@@ -69,6 +84,26 @@ struct nf_conn {
 #define IP_CT_NEW 2
 #define IP_CT_IS_REPLY 3
 #define IPS_ASSURED (1 << 2)
+#define IPS_DST_NAT (1 << 5)
+#define IPS_NAT_DONE (1 << 7 | 1 << 8) /* of source and of destination: the tuples will not change any more */
+
+/* include/net/netfilter/nf_nat.h */
+#define NF_NAT_MANIP_SRC 0
+#define NF_NAT_MANIP_DST 1
+
+/* A kprobe's context is the registers: which ones carry arguments is the machine's own affair. One object serves all
+ * machines, so the running kernel's BTF tells. */
+struct pt_regs___x86 {
+	unsigned long di, si, dx, cx;
+} CORE;
+
+struct user_pt_regs {
+	__u64 regs[4];
+} CORE; /* arm64 */
+
+#define KPROBE_ARGUMENT(ctx, x86, number)                                                                              \
+	(bpf_core_field_exists(struct pt_regs___x86, x86) ? BPF_CORE_READ((struct pt_regs___x86 *)(ctx), x86)          \
+							  : BPF_CORE_READ((struct user_pt_regs *)(ctx), regs[number]))
 
 /* v6.2, commit fd264ca02094: a tc program may read its own sk_buff. */
 extern void *bpf_cast_to_kern_ctx(void *obj) __ksym __weak;

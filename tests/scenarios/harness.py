@@ -4,10 +4,11 @@ The check is one comparison: every expected flow names the taps that saw it, and
 taps must be those that the records have. So a record too many, a packet too many or an octet too few fails.
 """
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 
@@ -40,14 +41,19 @@ LOSS = "dropped_", "unparsed_", "windows_missing"
 Wires = dict[str, dict[Directed, Count]]
 
 
+NatSource = Literal["auto", "tc", "fentry", "kprobe", "ctnetlink"]
+SOURCE = cast(NatSource, os.environ.get("NATLENS_NAT_SOURCE", "auto"))  # the matrix of kernels runs the suite by each
+
+
 class Setup(NamedTuple):
-    """How natlens is attached on a scenario's node, and how that translates."""
+    """How natlens is attached on a scenario's node, how that translates, and how natlens learns it."""
 
     attach: Literal["auto", "tcx", "clsact"] = "auto"
     nat: Literal["nftables", "iptables"] = "nftables"
+    source: NatSource = SOURCE
 
     def __str__(self) -> str:
-        return f"{self.attach}-{self.nat}"
+        return f"{self.attach}-{self.nat}" + ("" if self.source == "auto" else f"-{self.source}")
 
 
 DEFAULT = Setup()
@@ -64,7 +70,9 @@ class Lab:
         self.health = Health()
         self.wire = Wire()
         self._nat = IptablesNat if setup.nat == "iptables" else NftablesNat
-        self._options = Options(attach=setup.attach, exclude_interfaces=list(exclude_interfaces))
+        self._options = Options(
+            attach=setup.attach, nat_source=setup.source, exclude_interfaces=list(exclude_interfaces)
+        )
         self.wire.tap("outside", self.node.outside.namespace)
         self.wire.tap("lo", self.namespace, "lo")
         self.pods: dict[str, Pod] = {"outside": self.node.outside}

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator
 
 __all__ = [
+    "DELETED",
     "DONE",
     "ENTRY",
     "ERROR",
@@ -17,6 +18,7 @@ __all__ = [
     "dump_request",
     "error_code",
     "get_request",
+    "is_translated",
     "key",
     "messages",
 ]
@@ -24,6 +26,7 @@ __all__ = [
 SUBSYSTEM = 1 << 8  # NFNL_SUBSYS_CTNETLINK
 GET = SUBSYSTEM | 1  # IPCTNL_MSG_CT_GET
 ENTRY = SUBSYSTEM | 0  # IPCTNL_MSG_CT_NEW: how entries are answered
+DELETED = SUBSYSTEM | 2  # IPCTNL_MSG_CT_DELETE: an entry that ended
 ERROR, DONE = 2, 3
 REQUEST, DUMP = 0x1, 0x300
 
@@ -91,6 +94,15 @@ def key(body: bytes) -> bytes | None:
     except (KeyError, IndexError, struct.error):
         return None
     return tuples + SCOPE.pack(int.from_bytes(entry.get(ZONE, b""), "big"), 0)
+
+
+def is_translated(key: bytes) -> bool:
+    """Tell whether REPLY is more than the inverse of ORIGINAL; ``key`` is what :func:`key` returns."""
+    source, destination, sport, dport, protocol, *_ = TUPLE.unpack_from(key)
+    other_source, other_destination, other_sport, other_dport, *_ = TUPLE.unpack_from(key, TUPLE.size)
+    if (source, destination) != (other_destination, other_source):
+        return True
+    return sport != other_sport if protocol in ICMP else (sport, dport) != (other_dport, other_sport)
 
 
 def _tuple(nested: bytes) -> bytes:

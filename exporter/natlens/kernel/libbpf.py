@@ -51,6 +51,17 @@ def _load() -> ctypes.CDLL:
         "bpf_map__set_max_entries": (integer, [pointer, ctypes.c_uint32]),
         "bpf_map__fd": (integer, [pointer]),
         "bpf_program__fd": (integer, [pointer]),
+        "bpf_object__next_map": (pointer, [pointer, pointer]),
+        "bpf_object__next_program": (pointer, [pointer, pointer]),
+        "bpf_map__name": (text, [pointer]),
+        "bpf_map__reuse_fd": (integer, [pointer, integer]),
+        "bpf_map__set_autocreate": (integer, [pointer, ctypes.c_bool]),
+        "bpf_map__set_initial_value": (integer, [pointer, pointer, ctypes.c_size_t]),
+        "bpf_program__set_autoload": (integer, [pointer, ctypes.c_bool]),
+        "bpf_program__attach_trace": (pointer, [pointer]),
+        "bpf_program__attach_kprobe": (pointer, [pointer, ctypes.c_bool, text]),
+        "bpf_program__attach_kprobe_multi_opts": (pointer, [pointer, text, pointer]),
+        "bpf_link__destroy": (integer, [pointer]),
         "bpf_map_lookup_elem": (integer, [integer, pointer, pointer]),
         "bpf_map_update_elem": (integer, [integer, pointer, pointer, ctypes.c_uint64]),
         "bpf_map_delete_elem": (integer, [integer, pointer]),
@@ -119,6 +130,12 @@ class Object:
     def resize(self, name: str, entries: int) -> None:
         """Set a map's max_entries before it is loaded."""
         check(self._lib.bpf_map__set_max_entries(self._map(name), entries), f"map {name}: size {entries}")
+
+    def set_constant(self, name: str, value: int) -> None:
+        """Set a 32-bit constant that has a section of its own (``.rodata.…``), before it is loaded."""
+        stored = ctypes.c_uint32(value)
+        result = self._lib.bpf_map__set_initial_value(self._map(name), ctypes.byref(stored), ctypes.sizeof(stored))
+        check(result, f"constant {name}")
 
     def load(self) -> None:
         """Load everything; raises KernelError with the kernel's (or verifier's) own last words."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from natlens.config import Options
 from natlens.kernel.libbpf import Object
 from natlens.kernel.probe import require
+from natlens.kernel.sources import packets_tell
 
 __all__ = ["OBJECT", "load"]
 
@@ -22,5 +23,6 @@ def load(options: Options) -> Object:
         loaded.resize(f"rows_{index}", options.window_rows)
         loaded.resize(f"translations_{index}", options.window_translations)
         loaded.resize(f"retired_{index}", max(options.window_rows // 8, 1))
+    loaded.set_constant(".rodata.learn", packets_tell(options.nat_source))
     loaded.load()
     return loaded

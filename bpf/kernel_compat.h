@@ -105,6 +105,15 @@ struct user_pt_regs {
 	(bpf_core_field_exists(struct pt_regs___x86, x86) ? BPF_CORE_READ((struct pt_regs___x86 *)(ctx), x86)          \
 							  : BPF_CORE_READ((struct user_pt_regs *)(ctx), regs[number]))
 
+/* What the kernel has of the functions below: set before loading (exporter/natlens/kernel/programs.py). It cannot be
+ * asked by a weak function's address: only v6.4 (commit 58aa2afbb1e6) lets ld_imm64 name one, and libbpf before v1.2
+ * gives a module's the wrong id. What is not there is dead code, which the verifier removes. */
+struct kernel_functions {
+	__u8 packet_conntrack; /* bpf_cast_to_kern_ctx() */
+	__u8 lookup_conntrack; /* bpf_skb_ct_lookup() */
+};
+const volatile struct kernel_functions has SEC(".rodata.kernel_functions") = {};
+
 /* v6.2, commit fd264ca02094: a tc program may read its own sk_buff. */
 extern void *bpf_cast_to_kern_ctx(void *obj) __ksym __weak;
 
@@ -126,6 +135,14 @@ static __always_inline __u64 coarse_ns(void)
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_ktime_get_coarse_ns))
 		return bpf_ktime_get_coarse_ns();
 	return bpf_ktime_get_ns();
+}
+
+/* A number below `limit`, a power of 2, that every verifier knows to be: on v5.10 a comparison of 32 bits says nothing
+ * about the register. */
+static __always_inline __u64 bounded(__u64 number, const __u64 limit)
+{
+	barrier_var(number);
+	return number & (limit - 1);
 }
 
 /* CONFIG_NF_CONNTRACK_ZONES may be off: every entry is then in zone 0. */

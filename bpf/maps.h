@@ -14,7 +14,7 @@ volatile __u32 active_window SEC(".data.window") = 0; /* a map of its own: user 
 
 /* Whether packets tell of their own NAT (tc reading and look-up); 0 where option nat_source leaves that to another
  * source. Known before the verifier runs: it takes the code out. */
-const volatile __u32 packets_tell SEC(".rodata.learn") = 1;
+const volatile __u8 packets_tell SEC(".rodata.learn") = 1;
 
 /* Sizes of the inner maps are set at load time from options (window_rows, window_translations); what is
  * here only gives each template a shape. Preallocated: the fast path must not wait for an allocator, and

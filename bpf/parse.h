@@ -116,11 +116,12 @@ static __always_inline bool take(const struct frame *frame, void *to, const __u3
 	void *data = (void *)(long)skb->data;
 	void *end = (void *)(long)skb->data_end;
 
-	if (offset > 0x3FFF) /* extension headers are followed that far; also bounds it for the verifier */
+	if (offset > 0x3FFF) /* extension headers are followed that far */
 		return false;
-	if (data + offset + size <= end) {
+	data += bounded(offset, 0x4000);
+	if (data + size <= end) {
 		/* not aligned, but said to be, or clang copies single bytes; kernels on x86, arm64 and s390 take it */
-		__builtin_memcpy(to, __builtin_assume_aligned(data + offset, 8), size);
+		__builtin_memcpy(to, __builtin_assume_aligned(data, 8), size);
 		return true;
 	}
 	return !bpf_skb_load_bytes(frame->skb, offset, to, size);
@@ -147,7 +148,7 @@ static __always_inline __u32 tunnelled_header(const struct frame *frame)
 	struct sk_buff *kernel;
 	__u32 transport;
 
-	if (!bpf_cast_to_kern_ctx)
+	if (!has.packet_conntrack)
 		return 0;
 	kernel = bpf_cast_to_kern_ctx(frame->skb);
 	if (!BPF_CORE_READ_BITFIELD(kernel, encapsulation))

@@ -8,6 +8,7 @@ kprobe.multi, a perf event (``kernel.perf_event_paranoid``).
 import ctypes
 import os
 import platform
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -70,7 +71,8 @@ class HookObject(Object):
         while each := self._lib.bpf_object__next_program(self._object, each):
             self._lib.bpf_program__set_autoload(each, False)
         self._lib.bpf_program__set_autoload(self.program(program), True)
-        self.set_constant(".rodata.netns", os.stat("/proc/thread-self/ns/net").st_ino)  # noqa: PTH116
+        netns = Path("/proc/thread-self/ns/net").stat().st_ino
+        self.set_constants(".rodata.netns", netns.to_bytes(4, sys.byteorder))
 
     def program(self, name: str) -> int:
         """Return libbpf's handle of a program."""

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 BPF_LINK_CREATE = 28
+LOG_BYTES = 4096
 BPF_TCX_INGRESS, BPF_TCX_EGRESS = 46, 47
 BPF_F_BEFORE = 1 << 3  # without a relative: at the head
 SYS_BPF = {"x86_64": 321, "aarch64": 280, "s390x": 351, "ppc64le": 361, "riscv64": 280}
@@ -49,6 +50,7 @@ def _load() -> ctypes.CDLL:
         "bpf_object__find_map_by_name": (pointer, [pointer, text]),
         "bpf_object__find_program_by_name": (pointer, [pointer, text]),
         "bpf_map__set_max_entries": (integer, [pointer, ctypes.c_uint32]),
+        "bpf_map__set_initial_value": (integer, [pointer, text, ctypes.c_size_t]),
         "bpf_map__fd": (integer, [pointer]),
         "bpf_program__fd": (integer, [pointer]),
         "bpf_object__next_map": (pointer, [pointer, pointer]),
@@ -56,7 +58,6 @@ def _load() -> ctypes.CDLL:
         "bpf_map__name": (text, [pointer]),
         "bpf_map__reuse_fd": (integer, [pointer, integer]),
         "bpf_map__set_autocreate": (integer, [pointer, ctypes.c_bool]),
-        "bpf_map__set_initial_value": (integer, [pointer, pointer, ctypes.c_size_t]),
         "bpf_program__set_autoload": (integer, [pointer, ctypes.c_bool]),
         "bpf_program__attach_trace": (pointer, [pointer]),
         "bpf_program__attach_kprobe": (pointer, [pointer, ctypes.c_bool, text]),
@@ -90,9 +91,12 @@ _log: list[str] = []
 
 @_Print  # type: ignore[untyped-decorator]  # ctypes cannot say it
 def _collect(_level: int, template: bytes, arguments: int | None) -> int:
-    line = ctypes.create_string_buffer(4096)
-    written: int = _libc.vsnprintf(line, ctypes.c_size_t(len(line)), template, ctypes.c_void_p(arguments))
-    _log.append(line.value.decode(errors="replace").rstrip())
+    text = ctypes.c_void_p()
+    written: int = _libc.vasprintf(ctypes.byref(text), template, ctypes.c_void_p(arguments))
+    if written >= 0 and text.value:
+        last = min(written, LOG_BYTES)  # the verifier's log comes as one text, up to 16 MiB, and its end says why
+        _log.append(ctypes.string_at(text.value + written - last, last).decode(errors="replace").rstrip())
+        _libc.free(text)
     del _log[:-200]
     return written
 
@@ -131,18 +135,16 @@ class Object:
         """Set a map's max_entries before it is loaded."""
         check(self._lib.bpf_map__set_max_entries(self._map(name), entries), f"map {name}: size {entries}")
 
-    def set_constant(self, name: str, value: int) -> None:
-        """Set a 32-bit constant that has a section of its own (``.rodata.…``), before it is loaded."""
-        stored = ctypes.c_uint32(value)
-        result = self._lib.bpf_map__set_initial_value(self._map(name), ctypes.byref(stored), ctypes.sizeof(stored))
-        check(result, f"constant {name}")
+    def set_constants(self, section: str, values: bytes) -> None:
+        """Set a section of constants before it is loaded: the verifier takes what they rule out for dead code."""
+        check(self._lib.bpf_map__set_initial_value(self._map(section), values, len(values)), f"constants {section}")
 
     def load(self) -> None:
         """Load everything; raises KernelError with the kernel's (or verifier's) own last words."""
         _log.clear()
         result = self._lib.bpf_object__load(self._object)
         if result < 0:
-            said = [line for line in _log if line and "END PROG LOAD LOG" not in line]
+            said = [line for text in _log for line in text.splitlines() if line and "PROG LOAD LOG" not in line]
             raise KernelError(
                 f"the kernel refused the BPF programs: {os.strerror(-result)}"
                 + (f": {' | '.join(said[-4:])}" if said else "")

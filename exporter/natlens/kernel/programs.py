@@ -4,7 +4,7 @@ from pathlib import Path
 
 from natlens.config import Options
 from natlens.kernel.libbpf import Object
-from natlens.kernel.probe import require
+from natlens.kernel.probe import Features, require
 from natlens.kernel.sources import packets_tell
 
 __all__ = ["OBJECT", "load"]
@@ -19,10 +19,12 @@ def load(options: Options) -> Object:
     """
     require()
     loaded = Object(OBJECT)
+    features = Features.probe()
+    loaded.set_constants(".rodata.kernel_functions", bytes([features.packet, features.lookup]))
+    loaded.set_constants(".rodata.learn", bytes([packets_tell(options.nat_source)]))
     for index in (0, 1):
         loaded.resize(f"rows_{index}", options.window_rows)
         loaded.resize(f"translations_{index}", options.window_translations)
         loaded.resize(f"retired_{index}", max(options.window_rows // 8, 1))
-    loaded.set_constant(".rodata.learn", packets_tell(options.nat_source))
     loaded.load()
     return loaded

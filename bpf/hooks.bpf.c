@@ -12,6 +12,8 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_core_read.h>
 
+#define TRACING 1
+
 #include "types.h"
 #include "kernel_compat.h"
 #include "maps.h"

@@ -6,6 +6,10 @@
 #ifndef NATLENS_KERNEL_COMPAT_H
 #define NATLENS_KERNEL_COMPAT_H
 
+#ifndef TRACING
+#define TRACING 0 /* the programs of this object are not fentry and kprobe */
+#endif
+
 #define CORE __attribute__((preserve_access_index))
 
 struct ns_common {
@@ -129,10 +133,10 @@ extern struct nf_conn *bpf_skb_ct_lookup(struct __sk_buff *skb, struct bpf_sock_
 					 struct bpf_ct_opts *opts, __u32 opts_size) __ksym __weak;
 extern void bpf_ct_release(struct nf_conn *ct) __ksym __weak;
 
-/* v5.11, commit d05512618056. Without it the precise clock is read for every packet. */
+/* v5.11, commit d05512618056. Without it the precise clock is read for every packet. Tracing programs may not. */
 static __always_inline __u64 coarse_ns(void)
 {
-	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_ktime_get_coarse_ns))
+	if (!TRACING && bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_ktime_get_coarse_ns))
 		return bpf_ktime_get_coarse_ns();
 	return bpf_ktime_get_ns();
 }

@@ -25,7 +25,7 @@ from natlens.identity.standing import Standing
 from natlens.identity.waiting import Interval, Waiting
 from natlens.kernel import conntrack
 from natlens.kernel.capture import Capture
-from natlens.kernel.ctevents import Told
+from natlens.kernel.ctevents import Events
 from natlens.kernel.memory import give_back
 from natlens.kernel.windows import TRANSLATIONS, Window
 from natlens.otlp.batch import Batch
@@ -99,7 +99,7 @@ def take(capture: Capture, carry: Carry, health: Health) -> Window:
     """Close the window, and ask ctnetlink for what its own packets do not explain."""
     window, events = capture.take(), capture.source.events
     if events:
-        window = _with_events(window, carry, events.take(), health)
+        window = _with_events(window, carry, events, health)
     tuples = unexplained(window, carry, every=events is not None)
     health.add("conntrack_not_asked", max(len(tuples) - ASKED, 0))
     if not len(tuples):
@@ -112,9 +112,12 @@ def take(capture: Capture, carry: Carry, health: Health) -> Window:
     return replace(window, translations=np.concatenate([window.translations, answers]))
 
 
-def _with_events(window: Window, carry: Carry, told: Told, health: Health) -> Window:
+def _with_events(window: Window, carry: Carry, events: Events, health: Health) -> Window:
     """Return the window with what conntrack's events told; where some were lost, with all that conntrack knows."""
-    parts = [window.translations, translations_of(told.events, window, carry.live)]
+    told = events.take()
+    translations, again = translations_of(told.events, window, carry.live)
+    events.tell_again(again)
+    parts = [window.translations, translations]
     if told.overruns:
         health.add("conntrack_overruns", told.overruns)
         parts.append(_older(RESYNCED))

@@ -12,7 +12,7 @@ from natlens.flows.hashing import hash_tuples, mix
 from natlens.flows.live import Live
 from natlens.flows.match import SLACK_NS, equal
 from natlens.flows.tuples import inverse
-from natlens.kernel.structs import TRANSLATION_KEY, TranslationSource
+from natlens.kernel.structs import TranslationSource
 from natlens.kernel.windows import TRANSLATIONS, Window
 
 __all__ = ["translations_of"]
@@ -21,22 +21,27 @@ NEVER = np.iinfo(np.int64).max
 Times = npt.NDArray[np.int64]
 
 
-def translations_of(events: npt.NDArray[np.void], window: Window, live: Live) -> npt.NDArray[np.void]:
+def translations_of(
+    events: npt.NDArray[np.void], window: Window, live: Live
+) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void]]:
     """Return translations (dtype TRANSLATIONS) of the entries that began in a window or were used in it.
 
     ``events``: dtype kernel.ctevents.EVENT. Of the connections that ``live`` knows, those with rows here are told of
-    again, as later packets would do.
+    again, as later packets would do. Returns also the events to be told again with the next window: the ends of
+    what is remembered longer than it lived.
     """
     ends = events["ends"] != 0
     began, known = _began(gather(events, ~ends)), _known(live)
     found = np.concatenate([began, known])
     born = found["value"]["first_ns"].astype(np.int64)
-    died = _deaths(found["key"], born, gather(events, ends))
+    deaths = gather(events, ends)
+    deaths = gather(deaths, np.isin(_names(deaths["key"]), _names(found["key"])))
+    died = _deaths(found["key"], born, deaths)
     used = _last_use(window.rows, found["key"], born, died)
     found["value"]["last_ns"] = np.maximum(born, used)
     told = used > 0
     told[: len(began)] = True
-    return gather(found, told)
+    return gather(found, told), deaths
 
 
 def _began(events: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
@@ -60,7 +65,8 @@ def _known(live: Live) -> npt.NDArray[np.void]:
 
 
 def _names(keys: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
-    both = mix(hash_tuples(keys["original"], 1), hash_tuples(keys["reply"], 2))
+    original, reply = (np.ascontiguousarray(keys[name]) for name in ("original", "reply"))
+    both = mix(hash_tuples(original, 1), hash_tuples(reply, 2))
     return mix(both, keys["zone"].astype(np.uint64))
 
 
@@ -69,7 +75,7 @@ def _deaths(keys: npt.NDArray[np.void], born: Times, deaths: npt.NDArray[np.void
     died = np.full(len(keys), NEVER)
     if not len(deaths):
         return died
-    names = np.concatenate([_names(keys), _names(np.ascontiguousarray(deaths["key"]).astype(TRANSLATION_KEY))])
+    names = np.concatenate([_names(keys), _names(deaths["key"])])
     at = np.concatenate([born, deaths["at_ns"].astype(np.int64)])
     order = np.lexsort((at, names))
     before, after = order[:-1], order[1:]

@@ -61,6 +61,7 @@ class Events:
         except OSError as error:
             self._socket.close()
             raise KernelError(f"conntrack's events cannot be subscribed to: {error}: give CAP_NET_ADMIN") from error
+        self._again = np.zeros(0, EVENT)
         self._stop = os.eventfd(0)
         self._thread = threading.Thread(target=self._read, name="conntrack events", daemon=True)
         self._thread.start()
@@ -70,7 +71,12 @@ class Events:
         with self._lock:
             told, overruns = self._told, self._overruns
             self._told, self._overruns = bytearray(), 0
-        return Told(np.frombuffer(bytes(told), EVENT), overruns)
+        again, self._again = self._again, self._again[:0]
+        return Told(np.concatenate([again, np.frombuffer(told, EVENT)]), overruns)
+
+    def tell_again(self, events: npt.NDArray[np.void]) -> None:
+        """Let the next call of :meth:`take` return these first."""
+        self._again = events
 
     def close(self) -> None:
         """Stop hearing."""

@@ -145,5 +145,10 @@ def attach_hook(name: str, shared: Maps) -> Hook:
         try:
             return Hook(shared, way)
         except KernelError as error:
-            reasons.append(f"{way.name}: {error}")
+            reasons.append(f"{way.name}: {_first(str(error))}")
     raise MissingFeature("; ".join(reasons))
+
+
+def _first(reason: str) -> str:
+    """Return the first of the kernel's words: the rest is the verifier's and libbpf's account of them."""
+    return reason.split(" | ", maxsplit=1)[0].removeprefix("the kernel refused the BPF programs: ")

@@ -28,16 +28,19 @@ def main() -> int:
     try:
         image = fetch(kernel)
         found = [headers(kernel, image.release)] if options.headers else []
-        return _run(options, Vm(
-            image,
-            options.command,
-            environment={"VM_HEADERS": str(found[0])} if found else {},
-            append=options.append,
-            memory_mib=options.memory,
-            timeout_s=options.timeout,
-            share=[*found, *options.share],
-            keep=options.console,
-        ))
+        return _run(
+            options,
+            Vm(
+                image,
+                options.command,
+                environment={"VM_HEADERS": str(found[0])} if found else {},
+                append=options.append,
+                memory_mib=options.memory,
+                timeout_s=options.timeout,
+                share=[*found, *options.share],
+                keep=options.console,
+            ),
+        )
     except Unavailable as error:
         print(f"skipped: {error}", file=sys.stderr)
         return SKIPPED

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Literal, NamedTuple, cast
 
 import numpy as np
+import pytest
 
 from natlens.config import Options
 from natlens.flows.connection import Nat, State
@@ -100,6 +101,17 @@ class Lab:
             self.capture = Capture(self._options, self.health)
             self.capture.refresh()
             self._older = conntrack.dump(time.monotonic_ns(), LIMITS.max_connections)
+
+    @property
+    def source(self) -> str:
+        """Who tells of NAT here: what `auto` chose is known once it runs."""
+        assert self.capture
+        return self.capture.source.name
+
+    def not_by_events(self, why: str) -> None:
+        """Skip what conntrack's events do not tell enough of: they carry neither octets nor interfaces."""
+        if self.source == "ctnetlink":
+            pytest.skip(f"by conntrack's events alone: {why}")
 
     def refresh(self) -> None:
         assert self.capture

@@ -27,11 +27,16 @@ class Capture:
         """Load, unless that was done; nothing is attached yet. Raises KernelError and its kin."""
         self._options, self._health = options, health
         self._object = loaded or load(options)
+        self.source = choose_source(options.nat_source, self._object)
         self._windows = Windows(self._object)
         self._counted_fd = self._object.map_fd("counted_interfaces")
         self._route = route_socket()
-        self._attachment = attach.choose(options.attach, self._object.program_fd("ingress_l2"), self._route)
-        self.source = choose_source(options.nat_source, self._object)
+        try:
+            self._attachment = attach.choose(options.attach, self._object.program_fd("ingress_l2"), self._route)
+        except KernelError:
+            self._route.close()
+            self.source.close()
+            raise
         self._plans: dict[int, Plan] = {}
         self._seen: dict[str, int] = {}
         self.bell = Bell()

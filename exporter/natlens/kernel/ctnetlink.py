@@ -49,6 +49,11 @@ KEY_BYTES = 2 * TUPLE.size + SCOPE.size
 
 Attributes = dict[int, bytes]
 
+PLAIN = struct.Struct("!I4x4x4s4x4s4x4xB3x4xH2x4xH2xI4x4x4s4x4s4x4xB3x4xH2x4xH2x")
+"""ORIGINAL and REPLY of a protocol with ports over IPv4, as the kernel writes them: of nearly every entry."""
+PLAIN_HEADS = tuple(int.from_bytes(ATTRIBUTE.pack(PLAIN.size // 2, kind | NESTED), "big") for kind in (ORIGINAL, REPLY))
+ZONE_HEAD = ATTRIBUTE.pack(ATTRIBUTE.size + 2, ZONE)
+
 
 def dump_request(family: int) -> bytes:
     """Return the question for every entry; ``family`` is AF_UNSPEC, AF_INET or AF_INET6."""
@@ -86,8 +91,30 @@ def error_code(body: bytes) -> int:
 def key(body: bytes) -> bytes | None:
     """Return an entry as ``struct translation_key`` of bpf/types.h; None where a tuple of it is missing or odd.
 
-    ``body`` is that of a message of type :data:`ENTRY`.
+    ``body`` is that of a message of type :data:`ENTRY`. Costs 3 µs, or 30 where it is not as nearly all are.
     """
+    return _plain_key(body) or _odd_key(body)
+
+
+def _plain_key(body: bytes) -> bytes | None:
+    if len(body) < GENERIC.size + PLAIN.size:
+        return None
+    head, source, destination, protocol, sport, dport, other, answerer, asker, same, from_port, to_port = (
+        PLAIN.unpack_from(body, GENERIC.size)
+    )
+    if (head, other) != PLAIN_HEADS or protocol != same or protocol not in WITH_PORTS:
+        return None
+    zone, at = 0, GENERIC.size + PLAIN.size
+    if body[at : at + ATTRIBUTE.size] == ZONE_HEAD:
+        zone = int.from_bytes(body[at + ATTRIBUTE.size : at + ATTRIBUTE.size + 2], "big")
+    return (
+        TUPLE.pack(V4_MAPPED + source, V4_MAPPED + destination, sport, dport, protocol, 4, 0)
+        + TUPLE.pack(V4_MAPPED + answerer, V4_MAPPED + asker, from_port, to_port, protocol, 4, 0)
+        + SCOPE.pack(zone, 0)
+    )
+
+
+def _odd_key(body: bytes) -> bytes | None:
     entry = attributes(body[GENERIC.size :])
     try:
         tuples = _tuple(entry[ORIGINAL]) + _tuple(entry[REPLY])

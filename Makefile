@@ -13,8 +13,18 @@ GENERATED := exporter/natlens/kernel/structs.py docs/attributes.md docs/registry
 PACKAGES := clang clang-format llvm libbpf-dev libbpf1 bpftool make gcc libc6-dev \
 	iproute2 nftables iptables conntrack ethtool python3-venv
 TOOLS := clang clang-format llvm-strip bpftool ip nft iptables-nft conntrack ethtool
+VM_PACKAGES := qemu-system-x86 qemu-system-common busybox-static kmod cpio xz-utils ipvsadm
+VM_TOOLS := qemu-system-x86_64 busybox modprobe cpio ipvsadm
 LOCK := pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 	--strip-extras --allow-unsafe
+
+define INSTALL
+echo "installing $(1) …"; \
+command -v apt-get >/dev/null || { echo "install these with your package manager: $(1)"; exit 1; }; \
+apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	apt-get install -y -qq --no-install-recommends $(1) >.cache/packages.log 2>&1 \
+	|| { tail -20 .cache/packages.log; exit 1; }
+endef
 
 .PHONY: setup bpf demo test test-cluster test-kernels bench lint docs structs lock clean help
 
@@ -34,6 +44,9 @@ test: setup ## everything that proves natlens on this machine
 
 test-cluster: setup ## real control plane, kube-proxy in both of its modes, real stores; all built from source
 	$(PYTHON) -m pytest tests/cluster tests/stores
+
+test-kernels: setup .cache/vm-packages ## the scenarios under other kernels, 5.10 to the newest, in virtual machines
+	$(PYTHON) -m pytest tests/kernels
 
 bench: setup ## one JSON line a figure
 	@$(PYTHON) -m tests.bench
@@ -74,11 +87,13 @@ $(OBJECT) $(HOOKS): exporter/natlens/kernel/%.o: bpf/%.c $(BPF_SOURCES) | .cache
 .cache/packages:
 	@mkdir -p .cache
 	@if ! (for tool in $(TOOLS); do command -v $$tool >/dev/null || exit 1; done; test -f /usr/include/bpf/bpf_helpers.h); then \
-		echo "installing $(PACKAGES) …"; \
-		command -v apt-get >/dev/null || { echo "install these with your package manager: $(PACKAGES)"; exit 1; }; \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-			apt-get install -y -qq --no-install-recommends $(PACKAGES) >.cache/packages.log 2>&1 \
-			|| { tail -20 .cache/packages.log; exit 1; }; \
+		$(call INSTALL,$(PACKAGES)); \
+	fi
+	@touch $@
+
+.cache/vm-packages: | .cache/packages
+	@if ! (for tool in $(VM_TOOLS); do command -v $$tool >/dev/null || exit 1; done); then \
+		$(call INSTALL,$(VM_PACKAGES)); \
 	fi
 	@touch $@
 

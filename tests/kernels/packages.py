@@ -189,7 +189,7 @@ def _mirrors() -> dict[str, str]:
     form = "$(ORIGIN) $(RELEASE) $(REPO_URI)"
     command = ["apt-get", "indextargets", "--format", form, "Created-By: Packages"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    found = {}
+    found: dict[str, str] = {}
     for line in done.stdout.splitlines():
         origin, release, uri = line.split(" ", 2)
         if origin == "Debian":

@@ -1,8 +1,8 @@
 """A kernel in a virtual machine that runs commands of this machine: its own kernel, our file system.
 
-QEMU without KVM. The guest sees this machine's ``/usr``, ``/etc``, the Python environment and the working tree, read-only
-and at their own paths (virtiofs), under a layer in memory that takes what it writes; so nothing needs to be installed
-or packed for it. The idea is virtme-ng's. Only the folder ``exchange`` is written through.
+QEMU without KVM. The guest sees this machine's ``/usr``, ``/etc``, the Python environment and the working tree,
+read-only and at their own paths (virtiofs), under a layer in memory that takes what it writes; so nothing needs to be
+installed or packed for it. The idea is virtme-ng's. Only the folder ``exchange`` is written through.
 """
 
 import contextlib
@@ -180,7 +180,11 @@ class Vm:
     def _spawn(self, command: Sequence[str], name: str) -> None:
         with (self._scratch / name).open("wb") as output:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                ["setpriv", "--pdeathsig", "KILL", *command],  # nothing is left even where this process is killed
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
         self._processes.append(process)
 

@@ -20,6 +20,7 @@ from natlens.flows.report import Limits
 from natlens.health import Health
 from natlens.kernel import conntrack
 from natlens.kernel.capture import Capture
+from natlens.kernel.probe import Features
 from natlens.kernel.windows import TRANSLATIONS, Window
 from natlens.pipeline import take
 from natlens.ui.lab.namespaces import Namespace
@@ -66,6 +67,8 @@ class Lab:
     def __init__(
         self, setup: Setup = DEFAULT, *, offloads: bool = False, exclude_interfaces: Sequence[str] = ()
     ) -> None:
+        if setup.attach == "tcx" and not Features.probe().tcx:
+            pytest.skip("this kernel has no tcx")
         self.node = Node(offloads=offloads)
         self.namespace = self.node.namespace
         self.health = Health()

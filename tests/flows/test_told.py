@@ -16,10 +16,10 @@ TO_SERVICE, TO_POD = one(CLIENT, 40000, SERVICE, 80), one(CLIENT, 40000, POD, 80
 TO_OTHER = one(CLIENT, 40000, OTHER, 8080)
 
 
-def event(original: Array, translated: Array, at: float, *, ends: bool = False) -> Array:
+def event(original: Array, translated: Array, at: float, *, after: float | None = None, ends: bool = False) -> Array:
     made = np.zeros(1, EVENT)
     made["key"]["original"], made["key"]["reply"] = original, inverse(translated)
-    made["at_ns"], made["ends"] = at * SECOND, ends
+    made["after_ns"], made["at_ns"], made["ends"] = (at - 0.001 if after is None else after) * SECOND, at * SECOND, ends
     return made
 
 
@@ -43,6 +43,14 @@ def test_an_entry_lasts_until_its_last_packet_in_either_direction() -> None:
     assert lives(found) == [(1, 5)]
     assert found["value"]["source"].tolist() == [TranslationSource.CTNETLINK]
     assert not len(again)
+
+
+def test_an_entry_that_was_told_of_late_began_with_its_first_packet() -> None:
+    earlier, own = row(TO_SERVICE, first=1, last=1.5), row(TO_SERVICE, first=3, last=3.1)
+    found, _ = tell([event(TO_SERVICE, TO_POD, 5, after=2.5)], earlier, own, row(inverse(TO_POD), first=3.05, last=3.1))
+    assert lives(found) == [(3, 3.1)]
+    found, _ = tell([event(TO_SERVICE, TO_POD, 5, after=4.5)], earlier, own)
+    assert lives(found) == [(5, 5)]
 
 
 def test_an_entry_without_packets_is_told_as_what_it_is() -> None:

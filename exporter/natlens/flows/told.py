@@ -33,6 +33,7 @@ def translations_of(
     ends = events["ends"] != 0
     began, known = _began(gather(events, ~ends)), _known(live)
     found = np.concatenate([began, known])
+    found["value"]["first_ns"][: len(began)] = _births(window.rows, gather(events, ~ends))
     born = found["value"]["first_ns"].astype(np.int64)
     deaths = gather(events, ends)
     deaths = gather(deaths, np.isin(_names(deaths["key"]), _names(found["key"])))
@@ -47,9 +48,22 @@ def translations_of(
 def _began(events: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
     found = np.zeros(len(events), TRANSLATIONS)
     found["key"] = events["key"]
-    found["value"]["first_ns"] = events["at_ns"]
     found["value"]["source"] = TranslationSource.CTNETLINK
     return found
+
+
+def _births(rows: npt.NDArray[np.void], events: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
+    """Return when each entry began: with the row of its first packet, where one began in time; else when it was told.
+
+    An event may wait for its reader longer than the connection lasts.
+    """
+    born = np.zeros(len(events), np.uint64)
+    original, reply = (np.ascontiguousarray(events["key"][name]) for name in ("original", "reply"))
+    row, at = equal(_hashes(rows), np.concatenate([hash_tuples(original), hash_tuples(inverse(reply))]))
+    entry, first = at % max(len(events), 1), rows["value"]["first_ns"][row]
+    fits = (first + SLACK_NS >= events["after_ns"][entry]) & (first <= events["at_ns"][entry])
+    np.maximum.at(born, entry[fits], first[fits])
+    return np.where(born > 0, born, events["at_ns"])
 
 
 def _known(live: Live) -> npt.NDArray[np.void]:
@@ -89,9 +103,13 @@ def _last_use(rows: npt.NDArray[np.void], keys: npt.NDArray[np.void], born: Time
     used = np.zeros(len(keys), np.int64)
     original, reply = np.ascontiguousarray(keys["original"]), np.ascontiguousarray(keys["reply"])
     forms = [hash_tuples(form) for form in (original, reply, inverse(original), inverse(reply))]
-    row, at = equal(hash_tuples(np.ascontiguousarray(rows["key"]["tuple"])), np.concatenate(forms))
-    entry = at % len(keys) if len(keys) else at
+    row, at = equal(_hashes(rows), np.concatenate(forms))
+    entry = at % max(len(keys), 1)
     first, last = (rows["value"][name].astype(np.int64)[row] for name in ("first_ns", "last_ns"))
     inside = (first <= died[entry]) & (last + SLACK_NS >= born[entry])
     np.maximum.at(used, entry[inside], np.minimum(last, died[entry])[inside])
     return used
+
+
+def _hashes(rows: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
+    return hash_tuples(np.ascontiguousarray(rows["key"]["tuple"]))

@@ -24,8 +24,17 @@ from natlens.kernel.structs import TRANSLATION_KEY, TUPLE
 
 __all__ = ["EVENT", "Events", "Told"]
 
-EVENT = np.dtype([("at_ns", np.uint64), ("ends", np.uint8), ("reserved", np.uint8, (3,)), ("key", TRANSLATION_KEY)])
-"""One event: CLOCK_MONOTONIC when it was read, whether the entry ended (else it began), and which entry."""
+EVENT = np.dtype(
+    [
+        ("after_ns", np.uint64),
+        ("at_ns", np.uint64),
+        ("ends", np.uint8),
+        ("reserved", np.uint8, (3,)),
+        ("key", TRANSLATION_KEY),
+    ]
+)
+"""One event: CLOCK_MONOTONIC when it had not happened yet and when it was read; whether the entry ended (else it
+began); which entry."""
 
 GROUPS = 1 << 0 | 1 << 2  # NFNLGRP_CONNTRACK_NEW and _DESTROY
 QUEUE = 1 << 23
@@ -62,6 +71,7 @@ class Events:
             self._socket.close()
             raise KernelError(f"conntrack's events cannot be subscribed to: {error}: give CAP_NET_ADMIN") from error
         self._again = np.zeros(0, EVENT)
+        self._quiet = _now()
         self._stop = os.eventfd(0)
         self._thread = threading.Thread(target=self._read, name="conntrack events", daemon=True)
         self._thread.start()
@@ -97,9 +107,11 @@ class Events:
     def _empty(self) -> None:
         """Read what waits."""
         while True:
+            before = _now()
             try:
                 data = self._socket.recv(conntrack.RECEIVE_BYTES)
             except BlockingIOError:
+                self._quiet = before
                 return
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
@@ -107,21 +119,25 @@ class Events:
                 with self._lock:
                     self._overruns += 1
                 continue
-            told = self._events(data, time.monotonic_ns().to_bytes(8, sys.byteorder))
+            told = self._events(data, self._quiet + _now())
             with self._lock:
                 self._told += told
 
-    def _events(self, data: bytes, now: bytes) -> bytes:
+    def _events(self, data: bytes, when: bytes) -> bytes:
         told = b""
         for kind, body in ctnetlink.messages(data):
             if kind not in (ctnetlink.ENTRY, ctnetlink.DELETED) or (key := ctnetlink.key(body)) is None:
                 continue
             if self._translated or not ctnetlink.is_translated(key):
-                told += now + (ENDS if kind == ctnetlink.DELETED else BEGINS) + key
+                told += when + (ENDS if kind == ctnetlink.DELETED else BEGINS) + key
         return told
 
 
 BEGINS, ENDS = bytes(4), b"\1" + bytes(3)
+
+
+def _now() -> bytes:
+    return time.monotonic_ns().to_bytes(8, sys.byteorder)
 
 
 def _require() -> None:

@@ -102,9 +102,13 @@ static __always_inline long insert(void *rows, const struct packet *packet, cons
 	return bpf_map_update_elem(rows, &packet->key, &row, BPF_NOEXIST);
 }
 
+/* Tells whether a packet that has no row gets none, by rules or sampling (rules.h). */
+static __always_inline bool is_left_out(struct __sk_buff *ctx, const struct packet *packet, const struct word *word);
+
 /* Count the packet; `word` may be empty. Returns its row where conntrack can be asked about it: not of the first packet
  * of a connection, for the entry that it would find is that of the port's last one. */
-static __always_inline struct row *account(const struct packet *packet, __u32 window, const struct word *word)
+static __always_inline struct row *account(struct __sk_buff *ctx, const struct packet *packet, __u32 window,
+					   const struct word *word)
 {
 	void *rows = bpf_map_lookup_elem(&rows_windows, &window);
 	struct row *row;
@@ -117,6 +121,8 @@ static __always_inline struct row *account(const struct packet *packet, __u32 wi
 	}
 	row = bpf_map_lookup_elem(rows, &packet->key);
 	if (!row) {
+		if (is_left_out(ctx, packet, word))
+			return NULL;
 		error = insert(rows, packet, word);
 		if (!error)
 			return NULL;

@@ -17,6 +17,7 @@ from natlens.exports import Exports
 from natlens.flows.join import Carry, join
 from natlens.flows.oneway import unexplained
 from natlens.flows.report import Limits
+from natlens.flows.selection import Selection
 from natlens.health import Health
 from natlens.identity.endpoint import Identity
 from natlens.identity.naming import FourEnds, name_ends
@@ -95,7 +96,7 @@ def limits(options: Options) -> Limits:
 def take(capture: Capture, carry: Carry, health: Health) -> Window:
     """Close the window, and ask ctnetlink for what its own packets do not explain."""
     window = capture.take()
-    tuples = unexplained(window, carry)
+    tuples = unexplained(window, carry, capture.controls.sampling)
     health.add("conntrack_not_asked", max(len(tuples) - ASKED, 0))
     if not len(tuples):
         return window
@@ -151,6 +152,7 @@ class Pipeline:
         self._exports, self._health = exports, health
         self._reports, self._collections = Beat(options.interval), Beat(collect_s)
         self._limits = limits(options)
+        self._selection = Selection(capture.controls.rules, options.sampling, capture.controls.interfaces)
         self._carry = Carry()
         self._known = np.zeros(0, TRANSLATIONS)
         self._waiting = Waiting()
@@ -248,8 +250,9 @@ class Pipeline:
         """Return the window's connections; takes it out of the list."""
         carry = [self._carry]  # handed over like the window, not kept: see join
         self._carry = Carry()
-        joined = join(window.pop(), carry.pop(), self._limits, flush=flush)
+        joined = join(window.pop(), carry.pop(), self._limits, flush=flush, selection=self._selection)
         self._carry = joined.carry
+        self._capture.controls.tell(joined.decided, self._health)
         self._health.add("octets_ambiguous", joined.ambiguous_octets)
         self._health.set("connections_live", len(joined.carry.live))
         tally_connections(joined.connections, self._health)

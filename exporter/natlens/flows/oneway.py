@@ -10,6 +10,7 @@ import numpy.typing as npt
 from natlens.flows.columns import gather
 from natlens.flows.hashing import among
 from natlens.flows.join import Carry
+from natlens.flows.sampling import is_sampled
 from natlens.flows.tuples import TCP, UDP, inverse
 from natlens.kernel.structs import ConntrackWord, Side
 from natlens.kernel.windows import Window
@@ -17,12 +18,12 @@ from natlens.kernel.windows import Window
 __all__ = ["unexplained"]
 
 
-def unexplained(window: Window, carry: Carry) -> npt.NDArray[np.void]:
+def unexplained(window: Window, carry: Carry, sampling: int = 1) -> npt.NDArray[np.void]:
     """Return the tuples (dtype TUPLE) of TCP and UDP rows that conntrack might still explain.
 
     These came in, were one packet, were not answered under the inverse of their tuple, and are neither ORIGINAL nor
     REPLY of a translation in this window or of a connection whose zone is known from an earlier one. Multicast is left
-    out: it is never translated.
+    out: it is never translated. So are those that ``sampling`` leaves out (their answers were not counted either).
     """
     value, side = window.rows["value"], window.rows["key"]["side"]
     tuples = window.rows["key"]["tuple"]
@@ -30,6 +31,8 @@ def unexplained(window: Window, carry: Carry) -> npt.NDArray[np.void]:
     alone = (value["packets"] == 1) & (value["conntrack"] == ConntrackWord.UNASKED) & ~multicast
     alone &= (side == Side.INGRESS) & np.isin(tuples["proto"], (TCP, UDP))
     asked = gather(tuples, alone)
+    if sampling > 1:
+        asked = gather(asked, is_sampled(asked, sampling))
     asked = asked[~among(inverse(asked), tuples)]
     if not len(asked):
         return asked

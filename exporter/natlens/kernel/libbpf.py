@@ -49,6 +49,7 @@ def _load() -> ctypes.CDLL:
         "bpf_object__find_map_by_name": (pointer, [pointer, text]),
         "bpf_object__find_program_by_name": (pointer, [pointer, text]),
         "bpf_map__set_max_entries": (integer, [pointer, ctypes.c_uint32]),
+        "bpf_map__set_initial_value": (integer, [pointer, text, ctypes.c_size_t]),
         "bpf_map__fd": (integer, [pointer]),
         "bpf_program__fd": (integer, [pointer]),
         "bpf_map_lookup_elem": (integer, [integer, pointer, pointer]),
@@ -119,6 +120,10 @@ class Object:
     def resize(self, name: str, entries: int) -> None:
         """Set a map's max_entries before it is loaded."""
         check(self._lib.bpf_map__set_max_entries(self._map(name), entries), f"map {name}: size {entries}")
+
+    def preset(self, name: str, value: bytes) -> None:
+        """Set what a section of variables holds (``.rodata.…``), all of it, before it is loaded."""
+        check(self._lib.bpf_map__set_initial_value(self._map(name), value, len(value)), f"map {name}: value")
 
     def load(self) -> None:
         """Load everything; raises KernelError with the kernel's (or verifier's) own last words."""

@@ -102,7 +102,9 @@ static __always_inline long insert(void *rows, const struct packet *packet, cons
 	return bpf_map_update_elem(rows, &packet->key, &row, BPF_NOEXIST);
 }
 
-/* Tells whether a packet that has no row gets none, by rules or sampling (rules.h). */
+/* Rules and sampling (rules.h): whether a packet's row was left out lately, and whether a packet without a row gets one.
+ */
+static __always_inline bool was_left_out(const struct packet *packet);
 static __always_inline bool is_left_out(struct __sk_buff *ctx, const struct packet *packet, const struct word *word);
 
 /* Count the packet; `word` may be empty. Returns its row where conntrack can be asked about it: not of the first packet
@@ -119,6 +121,8 @@ static __always_inline struct row *account(struct __sk_buff *ctx, const struct p
 		COUNT(windows_missing);
 		return NULL;
 	}
+	if (was_left_out(packet))
+		return NULL;
 	row = bpf_map_lookup_elem(rows, &packet->key);
 	if (!row) {
 		if (is_left_out(ctx, packet, word))

@@ -112,13 +112,13 @@ struct {
 	__type(value, __u64);
 } rule_interfaces SEC(".maps");
 
-/* Rows that are not there because a rule or sampling said so: they are not asked about again at every packet. As many
- * as rows of a window, by the same option, if there are rules or sampling. LRU: what is forgotten is only asked again.
- */
+/* Rows that are not there because a rule or sampling said so: they are not asked about again at every packet. Two that
+ * fall into one place take turns, and what is overwritten is asked again. As many as rows of a window, by the same
+ * option, if there are rules or sampling. An array: a hash map's look-up costs as much as counting the packet. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
-	__type(key, struct row_key);
+	__type(key, __u32);
 	__type(value, struct verdict);
 } verdicts SEC(".maps");
 

@@ -208,32 +208,73 @@ static __always_inline void count_left_out(__u32 by, const struct packet *packet
 	count->octets += packet->octets;
 }
 
+/* The place in the table of verdicts for a row. */
+static __always_inline struct verdict *place_of(const struct row_key *key)
+{
+	const __u64 *words = (const __u64 *)key;
+	__u64 destination = words[2] ^ words[3];
+	__u64 mixed = words[0] ^ words[1] ^ (destination << 13 | destination >> 51) ^ words[4] ^ words[5];
+	__u32 place = ((mixed * MIX_FIRST) >> 32) * controls.verdicts >> 32;
+
+	return bpf_map_lookup_elem(&verdicts, &place);
+}
+
+static __always_inline bool is_of(const struct verdict *verdict, const struct row_key *key)
+{
+	const __u64 *own = (const __u64 *)key, *other = (const __u64 *)&verdict->key;
+
+	return own[4] == other[4] && own[1] == other[1] && own[3] == other[3] && own[5] == other[5] &&
+	       own[0] == other[0] && own[2] == other[2];
+}
+
+/* Other CPUs may be reading or writing: the place is nobody's meanwhile. */
+static __always_inline void put_verdict(struct verdict *verdict, const struct row_key *key, __u32 by)
+{
+	volatile __u32 *owner = &verdict->key.ifindex;
+
+	*owner = 0;
+	barrier();
+	verdict->key.tuple = key->tuple;
+	verdict->key.side = key->side;
+	verdict->by = by;
+	verdict->tick = bpf_jiffies64();
+	barrier();
+	*owner = key->ifindex;
+}
+
+static __always_inline bool was_left_out(const struct packet *packet)
+{
+	const struct verdict *verdict;
+
+	if (!is_controlled() || packet->tcp_flags & TCP_SYN)
+		return false;
+	verdict = place_of(&packet->key);
+	if (!verdict || !is_of(verdict, &packet->key) || (__u32)bpf_jiffies64() - verdict->tick >= VERDICT_TICKS)
+		return false;
+	count_left_out(verdict->by, packet);
+	return true;
+}
+
 static __always_inline bool is_left_out(struct __sk_buff *ctx, const struct packet *packet, const struct word *word)
 {
-	struct verdict verdict = {}, *before;
+	struct verdict *verdict;
 	struct known *known;
 	int by;
 
 	if (!is_controlled())
 		return false;
-	verdict.tick = bpf_jiffies64();
-	before = bpf_map_lookup_elem(&verdicts, &packet->key);
-	if (before && !(packet->tcp_flags & TCP_SYN) && verdict.tick - before->tick < VERDICT_TICKS) {
-		count_left_out(before->by, packet);
-		return true;
-	}
 	known = known_here();
-	if (!known)
+	verdict = place_of(&packet->key);
+	if (!known || !verdict)
 		return false;
 	known->level = word->direction >= CONNTRACK_ORIGINAL ? KNOWN_BOTH : KNOWN_PACKET;
 	by = judge(ctx, packet, known);
 	if (by == KEPT) {
-		if (before)
-			bpf_map_delete_elem(&verdicts, &packet->key);
+		if (is_of(verdict, &packet->key)) /* of the tuple's connection before */
+			verdict->key.ifindex = 0;
 		return false;
 	}
-	verdict.by = by;
-	bpf_map_update_elem(&verdicts, &packet->key, &verdict, BPF_ANY);
+	put_verdict(verdict, &packet->key, by);
 	count_left_out(by, packet);
 	return true;
 }

@@ -138,6 +138,8 @@ struct controls {
 	__u64 of_any_responder DOC("rules that do not ask for the responder");
 	__u32 rules DOC("how many there are");
 	__u32 sampling DOC("one of so many connections is counted; 0, 1: all");
+	__u32 verdicts DOC("places in the table of verdicts");
+	__u32 reserved DOC("0");
 };
 
 struct known {
@@ -146,6 +148,7 @@ struct known {
 };
 
 struct verdict {
+	struct row_key key DOC("whose rows are left out; ifindex 0: nobody's");
 	__u32 tick DOC("jiffies when it was found");
 	__u8 by DOC("number of the rule that rejects, or enum cause");
 	__u8 reserved[3] DOC("0");

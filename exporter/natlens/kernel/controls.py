@@ -36,9 +36,10 @@ def prepare(loaded: Object, options: Options) -> None:
         rules, lambda rule: not (rule.ends["source"].asked or rule.ends["destination"].asked)
     )
     told["of_any_responder"] = _bits(rules, lambda rule: not rule.ends["responder"].asked)
-    loaded.preset(CONTROLS_SECTION, told.tobytes())
     if rules or options.sampling > 1:
+        told["verdicts"] = options.window_rows
         loaded.resize("verdicts", options.window_rows)
+    loaded.preset(CONTROLS_SECTION, told.tobytes())
 
 
 class Controls:

@@ -143,18 +143,21 @@ CONTROLS = np.dtype(
         ("of_any_responder", np.uint64),  # rules that do not ask for the responder
         ("rules", np.uint32),  # how many there are
         ("sampling", np.uint32),  # one of so many connections is counted; 0, 1: all
+        ("verdicts", np.uint32),  # places in the table of verdicts
+        ("reserved", np.uint32),  # 0
     ]
 )
-"""`struct controls`, 40 bytes."""
+"""`struct controls`, 48 bytes."""
 
 VERDICT = np.dtype(
     [
+        ("key", ROW_KEY),  # whose rows are left out; ifindex 0: nobody's
         ("tick", np.uint32),  # jiffies when it was found
         ("by", np.uint8),  # number of the rule that rejects, or enum cause
         ("reserved", np.uint8, (3,)),  # 0
     ]
 )
-"""`struct verdict`, 8 bytes."""
+"""`struct verdict`, 56 bytes."""
 
 LEFT_OUT_COUNT = np.dtype(
     [

@@ -102,8 +102,7 @@ static __always_inline long insert(void *rows, const struct packet *packet, cons
 	return bpf_map_update_elem(rows, &packet->key, &row, BPF_NOEXIST);
 }
 
-/* Rules and sampling (rules.h): whether a packet's row was left out lately, and whether a packet without a row gets one.
- */
+/* Rules and sampling (rules.h): whether a packet's row was left out lately; whether a packet without a row gets one. */
 static __always_inline bool was_left_out(const struct packet *packet);
 static __always_inline bool is_left_out(struct __sk_buff *ctx, const struct packet *packet, const struct word *word);
 

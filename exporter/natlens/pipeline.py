@@ -275,6 +275,7 @@ class Pipeline:
                     interval_end_ns=interval.end_ns,
                     observed_ns=time.time_ns(),
                     standing=standing,
+                    sampling_rate=self._options.sampling,
                 )
             )
 

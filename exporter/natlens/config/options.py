@@ -119,7 +119,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         list[Annotated[str, NAME]],
         RARE,
         Meta(
-            max_length=64,
             description="Which connections are counted at all, decided in the kernel. Each is accept or reject, then "
             "conditions that must all hold: cidr=, port= (any end, before or after NAT), source.cidr=, source.port= "
             "(and destination., responder.), protocol=, interface=PATTERN, direction=ingress or egress. The longest "

@@ -3,7 +3,8 @@
 A tcx link lives as long as its file descriptor: a killed agent leaves nothing. A clsact filter outlives its
 process, so it carries a handle that a live agent owns by an abstract socket (which the kernel frees with the
 process, and which belongs to the same network namespace as the filter): the next start removes filters whose
-handle nobody owns. A clsact qdisc is never removed and an `ingress` qdisc never replaced: others may use them.
+handle nobody owns. What option `pin` leaves (pinned links, filters of PINNED_HANDLE) is taken over: in its place, and
+without a packet in between. A clsact qdisc is never removed and an `ingress` qdisc never replaced: others may use them.
 """
 
 import errno
@@ -11,12 +12,14 @@ import itertools
 import logging
 import os
 import socket
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from natlens.errors import KernelError
-from natlens.kernel import libbpf
+from natlens.kernel import bpffs, libbpf
+from natlens.kernel.pinning import PINNED_HANDLE, Pins, claim
 
-__all__ = ["Attachment", "ClsactAttachment", "Side", "TcxAttachment", "choose"]
+__all__ = ["Attachment", "ClsactAttachment", "Side", "TcxAttachment", "choose", "pinned_filters", "sweep"]
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,14 @@ class Attachment(Protocol):
 
     name: str
 
+    def begin(self, pins: Pins) -> None:
+        """Find what earlier agents left, before the first :meth:`attach`: to take it over, or to clear it away."""
+        ...
+
+    def settle(self) -> None:
+        """Let go of what was found and not taken over by any :meth:`attach`."""
+        ...
+
     def attach(self, ifindex: int, side: Side, program_fd: int) -> bool:
         """Attach; False where this side of this interface cannot be covered (logged by the caller)."""
         ...
@@ -45,8 +56,13 @@ class Attachment(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Let go of everything, but for what is pinned."""
         ...
+
+
+def _clsact(route: Any) -> list[int]:
+    """Return the interfaces (ifindex) that have a clsact qdisc."""
+    return [qdisc["index"] for qdisc in route.get_qdiscs() if qdisc.get_attr("TCA_KIND") == "clsact"]
 
 
 class TcxAttachment:
@@ -56,11 +72,24 @@ class TcxAttachment:
 
     def __init__(self, route: Any) -> None:
         """``route`` is a pyroute2 ``IPRoute``: agents that attached otherwise may have been killed."""
+        self._route = route
         self._links: dict[tuple[int, Side], int] = {}
-        for qdisc in route.get_qdiscs():
-            if qdisc.get_attr("TCA_KIND") == "clsact":
-                for side in PARENT:
-                    _sweep(route, qdisc["index"], side)
+        self._found: dict[tuple[int, Side], int] = {}
+        self._pins: Pins | None = None
+
+    def begin(self, pins: Pins) -> None:
+        """Find pinned links; remove filters that nobody owns."""
+        self._pins = pins
+        for ifindex in _clsact(self._route):
+            for side in PARENT:
+                sweep(self._route, ifindex, side, PINNED_HANDLE if pins.held else None)
+        self._found = pins.links()
+
+    def settle(self) -> None:
+        """Detach the pinned links that were not taken over."""
+        for (ifindex, side), link in self._found.items():
+            self._let_go(ifindex, side, link)
+        self._found.clear()
 
     @staticmethod
     def supported(program_fd: int) -> bool:
@@ -73,54 +102,81 @@ class TcxAttachment:
 
     def attach(self, ifindex: int, side: Side, program_fd: int) -> bool:
         """Attach at the head; raises OSError (ENODEV where the interface is gone)."""
-        kind = libbpf.BPF_TCX_INGRESS if side == INGRESS else libbpf.BPF_TCX_EGRESS
-        self._links[ifindex, side] = libbpf.link_tcx(program_fd, ifindex, kind)
+        link = self._found.pop((ifindex, side), None)
+        if link is not None:
+            bpffs.update_link(link, program_fd)
+        else:
+            kind = libbpf.BPF_TCX_INGRESS if side == INGRESS else libbpf.BPF_TCX_EGRESS
+            link = libbpf.link_tcx(program_fd, ifindex, kind)
+        self._links[ifindex, side] = link
+        if self._pins and self._pins.keep:
+            self._pins.pin_link(link, ifindex, side)
+        elif self._pins:
+            self._pins.unpin_link(ifindex, side)
         return True
+
+    def _let_go(self, ifindex: int, side: Side, link: int) -> None:
+        if self._pins:
+            self._pins.unpin_link(ifindex, side)
+        os.close(link)
 
     def detach(self, ifindex: int, side: Side) -> None:
         """Close the link: the kernel detaches it."""
         link = self._links.pop((ifindex, side), None)  # None: the interface vanished before it was attached to
         if link is not None:
-            os.close(link)
+            self._let_go(ifindex, side, link)
 
     def close(self) -> None:
-        """Close every link."""
-        for fd in self._links.values():
+        """Close every link: pinned ones stay attached."""
+        for fd in (*self._links.values(), *self._found.values()):
             os.close(fd)
         self._links.clear()
+        self._found.clear()
 
 
 def _own_handle() -> tuple[int, socket.socket]:
     for handle in HANDLES:
-        owner = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            owner.bind(f"\0natlens-filter-{handle:x}")
-        except OSError:
-            owner.close()
-            continue
-        return handle, owner
+        if owner := claim(handle):
+            return handle, owner
     raise KernelError(f"{len(HANDLES)} natlens agents run in this network namespace already: stop one of them")
 
 
 def _is_owned(handle: int) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind(f"\0natlens-filter-{handle:x}")
-        except OSError:
-            return True
-    return False
+    if owner := claim(handle):
+        owner.close()
+    return owner is None
 
 
-def _sweep(route: Any, ifindex: int, side: Side, own: int | None = None) -> None:
-    """Remove filters of agents that are no more, and of handle ``own``."""
+def _ours(route: Any, ifindex: int, side: Side) -> Iterator[Any]:
+    """Yield the filters of natlens agents, whether they run or not."""
     for found in route.get_filters(index=ifindex, parent=PARENT[side]):
         options = found.get_attr("TCA_OPTIONS")
-        if found.get_attr("TCA_KIND") != "bpf" or options is None or found["handle"] not in HANDLES:
+        if found.get_attr("TCA_KIND") != "bpf" or options is None or found["handle"] not in (PINNED_HANDLE, *HANDLES):
             continue
-        if options.get_attr("TCA_BPF_NAME") == FILTER_NAME and (
-            found["handle"] == own or not _is_owned(found["handle"])
-        ):
-            route.tc("del-filter", "bpf", ifindex, found["handle"], parent=PARENT[side], info=found["info"])
+        if options.get_attr("TCA_BPF_NAME") == FILTER_NAME:
+            yield found
+
+
+def sweep(route: Any, ifindex: int, side: Side, own: int | None = None) -> int:
+    """Remove filters of agents that are no more, and of handle ``own``; returns how many these were."""
+    removed = 0
+    for found in list(_ours(route, ifindex, side)):
+        handle = found["handle"]
+        if handle == own or (handle != PINNED_HANDLE and not _is_owned(handle)):
+            route.tc("del-filter", "bpf", ifindex, handle, parent=PARENT[side], info=found["info"])
+            removed += 1
+    return removed
+
+
+def pinned_filters(route: Any) -> dict[tuple[int, Side], int]:
+    """Return (ifindex, side) → priority of the filters that stay without an agent."""
+    return {
+        (ifindex, side): found["info"] >> 16
+        for ifindex in _clsact(route)
+        for side in PARENT
+        for found in _ours(route, ifindex, side)
+        if found["handle"] == PINNED_HANDLE
+    }
 
 
 def _first_priority(route: Any, ifindex: int, side: Side) -> int:
@@ -136,10 +192,30 @@ class ClsactAttachment:
     name = "clsact"
 
     def __init__(self, route: Any) -> None:
-        """``route`` is a pyroute2 ``IPRoute``; raises KernelError where every handle is taken."""
+        """``route`` is a pyroute2 ``IPRoute``."""
         self._route = route
-        self._handle, self._owner = _own_handle()
+        self._handle = PINNED_HANDLE
+        self._owner: socket.socket | None = None
+        self._keep = False
         self._attached: dict[tuple[int, Side], int] = {}  # and the priority
+        self._found: dict[tuple[int, Side], int] = {}
+
+    def begin(self, pins: Pins) -> None:
+        """Find filters that stayed; detach links that did. Raises KernelError where every handle is taken."""
+        self._keep = pins.keep
+        if not pins.held:
+            self._handle, self._owner = _own_handle()
+            return
+        self._found = pinned_filters(self._route)
+        for (ifindex, side), link in pins.links().items():
+            pins.unpin_link(ifindex, side)
+            os.close(link)
+
+    def settle(self) -> None:
+        """Remove the filters that stayed and were not taken over."""
+        for (ifindex, side), priority in self._found.items():
+            self._remove(ifindex, side, priority)
+        self._found.clear()
 
     def _qdisc(self, ifindex: int) -> str:
         for qdisc in self._route.get_qdiscs(ifindex):
@@ -156,10 +232,11 @@ class ClsactAttachment:
             self._route.tc("add", "clsact", ifindex)
         if self._qdisc(ifindex) != "clsact" and side == EGRESS:
             return False
-        _sweep(self._route, ifindex, side, self._handle)
-        priority = _first_priority(self._route, ifindex, side)
+        taken_over = self._found.pop((ifindex, side), None)
+        sweep(self._route, ifindex, side, self._handle if taken_over is None else None)
+        priority = taken_over or _first_priority(self._route, ifindex, side)
         self._route.tc(
-            "add-filter",
+            "replace-filter" if taken_over else "add-filter",
             "bpf",
             ifindex,
             self._handle,
@@ -182,8 +259,10 @@ class ClsactAttachment:
     def detach(self, ifindex: int, side: Side) -> None:
         """Remove the own filter, by its handle."""
         priority = self._attached.pop((ifindex, side), None)
-        if priority is None:
-            return
+        if priority is not None:
+            self._remove(ifindex, side, priority)
+
+    def _remove(self, ifindex: int, side: Side, priority: int) -> None:
         try:
             self._route.tc("del-filter", "bpf", ifindex, self._handle, parent=PARENT[side], prio=priority)
         except Exception as error:  # pyroute2's NetlinkError has no stable import path
@@ -191,10 +270,12 @@ class ClsactAttachment:
                 raise
 
     def close(self) -> None:
-        """Remove every own filter, then give the handle back."""
-        for ifindex, side in list(self._attached):
-            self.detach(ifindex, side)
-        self._owner.close()
+        """Remove every own filter, unless they are to stay; then give the handle back."""
+        if not self._keep:
+            for ifindex, side in list(self._attached):
+                self.detach(ifindex, side)
+        if self._owner:
+            self._owner.close()
 
 
 def choose(wanted: str, program_fd: int, route: Any) -> Attachment:

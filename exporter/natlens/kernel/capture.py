@@ -12,6 +12,7 @@ from natlens.kernel.libbpf import Object
 from natlens.kernel.links import Bell, list_links
 from natlens.kernel.netlink import route_socket
 from natlens.kernel.programs import load
+from natlens.kernel.succession import NOTHING, Inheritance, Succession
 from natlens.kernel.windows import Window, Windows
 
 __all__ = ["Capture"]
@@ -30,6 +31,7 @@ class Capture:
         self._counted_fd = self._object.map_fd("counted_interfaces")
         self._route = route_socket()
         self._attachment = attach.choose(options.attach, self._object.program_fd("ingress_l2"), self._route)
+        self._succession: Succession | None = None
         self._plans: dict[int, Plan] = {}
         self._seen: dict[str, int] = {}
         self.bell = Bell()
@@ -40,12 +42,24 @@ class Capture:
         """Return `tcx` or `clsact`."""
         return self._attachment.name
 
+    @property
+    def pinned(self) -> bool:
+        """Whether programs go on when this process ends."""
+        return self._options.pin
+
     def program_fd(self, name: str) -> int:
         """Return a program's descriptor: the kernel's account of its run time hangs on it."""
         return self._object.program_fd(name)
 
     def refresh(self) -> None:
-        """Attach to what appeared or changed since the last call, let go of what vanished."""
+        """Attach to what appeared or changed since the last call, let go of what vanished.
+
+        The first call also takes over what another agent left (see :meth:`inherit`). Raises ConfigError and KernelError.
+        """
+        first = self._succession is None
+        if self._succession is None:
+            self._succession = Succession(self._options, self._object, self._route)
+            self._attachment.begin(self._succession.pins)
         self.bell.silence()
         links = list_links(self._route)
         wanted = plan(links, self._options.include_interfaces, self._options.exclude_interfaces)
@@ -57,6 +71,8 @@ class Capture:
             self._set_counted(index, counted=one.counted)
         for index, one in changed.items():
             self._apply(index, one)
+        if first:
+            self._attachment.settle()
         self._health.set("interfaces_covered", sum(1 for one in self._plans.values() if one.ingress or one.egress))
 
     def _set_counted(self, index: int, *, counted: bool) -> None:
@@ -119,14 +135,29 @@ class Capture:
         self._seen = window.counters
         return window
 
+    def inherit(self) -> Inheritance:
+        """Return what another agent left: to be reported before this one's first window."""
+        if self._succession is None:
+            return NOTHING
+        found = self._succession.inherit(self._windows.wait, self._health)
+        self.names = {**found.names, **self.names}
+        return found
+
+    def leave(self, state: list[bytes]) -> None:
+        """Keep ``state`` for an agent that goes on from here; does nothing where nothing is pinned."""
+        if self._succession:
+            self._succession.leave(self._seen, self.names, state)
+
     def detach(self) -> None:
-        """Stop capturing; the last window can still be taken."""
+        """Stop capturing, unless programs are pinned; the last window can still be taken."""
         self._attachment.close()
         self._plans.clear()
 
     def close(self) -> None:
-        """Leave no trace."""
+        """Leave no trace but what is pinned."""
         self.detach()
+        if self._succession:
+            self._succession.close()
         self.bell.close()
         self._route.close()
         self._object.close()

@@ -19,7 +19,7 @@ from natlens.errors import KernelError
 from natlens.kernel import bpffs, libbpf
 from natlens.kernel.pinning import PINNED_HANDLE, Pins, claim
 
-__all__ = ["Attachment", "ClsactAttachment", "Side", "TcxAttachment", "choose", "pinned_filters", "sweep"]
+__all__ = ["Attachment", "ClsactAttachment", "Side", "TcxAttachment", "choose", "clear_filters", "pinned_filters"]
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class TcxAttachment:
         self._pins = pins
         for ifindex in _clsact(self._route):
             for side in PARENT:
-                sweep(self._route, ifindex, side, PINNED_HANDLE if pins.held else None)
+                _sweep(self._route, ifindex, side, PINNED_HANDLE if pins.held else None)
         self._found = pins.links()
 
     def settle(self) -> None:
@@ -157,7 +157,7 @@ def _ours(route: Any, ifindex: int, side: Side) -> Iterator[Any]:
             yield found
 
 
-def sweep(route: Any, ifindex: int, side: Side, own: int | None = None) -> int:
+def _sweep(route: Any, ifindex: int, side: Side, own: int | None = None) -> int:
     """Remove filters of agents that are no more, and of handle ``own``; returns how many these were."""
     removed = 0
     for found in list(_ours(route, ifindex, side)):
@@ -166,6 +166,11 @@ def sweep(route: Any, ifindex: int, side: Side, own: int | None = None) -> int:
             route.tc("del-filter", "bpf", ifindex, handle, parent=PARENT[side], info=found["info"])
             removed += 1
     return removed
+
+
+def clear_filters(route: Any) -> int:
+    """Remove every filter of an agent that runs no more, and those that stayed (own PINNED_HANDLE first)."""
+    return sum(_sweep(route, ifindex, side, PINNED_HANDLE) for ifindex in _clsact(route) for side in PARENT)
 
 
 def pinned_filters(route: Any) -> dict[tuple[int, Side], int]:
@@ -233,7 +238,7 @@ class ClsactAttachment:
         if self._qdisc(ifindex) != "clsact" and side == EGRESS:
             return False
         taken_over = self._found.pop((ifindex, side), None)
-        sweep(self._route, ifindex, side, self._handle if taken_over is None else None)
+        _sweep(self._route, ifindex, side, self._handle if taken_over is None else None)
         priority = taken_over or _first_priority(self._route, ifindex, side)
         self._route.tc(
             "replace-filter" if taken_over else "add-filter",

@@ -218,7 +218,7 @@ class Pipeline:
         for bell in self._names.bells:
             if bell in ready:
                 bell.hear(quiet_ns)
-        if self._capture.bell in ready:
+        if self._capture.bell in ready or self._capture.behind:
             self._capture.refresh()
 
     def _wait(self, waiting: selectors.BaseSelector, quiet_ns: int) -> tuple[set[object], int, int]:
@@ -236,6 +236,8 @@ class Pipeline:
 
     def _pause(self) -> float:
         """Return how long there is nothing to do (s)."""
+        if self._capture.behind:
+            return 0.0
         next_ns, due = self._waiting.next_ns, min(self._reports.due, self._collections.due)
         first = due if next_ns is None else min(due, next_ns / SECOND)
         return max(first - time.monotonic(), 0 if self._names.ready else LOOK_S)

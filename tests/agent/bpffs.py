@@ -12,7 +12,7 @@ MOUNT = 'mount -t bpf bpf "$0" && echo mounted && exec cat'
 
 @contextmanager
 def mounted_bpffs(directory: Path) -> Iterator[Path]:
-    """Mount one at ``directory``; yields the path by which every process reaches it. It goes with all that is pinned."""
+    """Mount one at ``directory``; yields the path by which every process reaches it. Pins go with it."""
     command = "unshare", "--mount", "--propagation=private", "sh", "-c", MOUNT, str(directory)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdin

@@ -87,7 +87,10 @@ def busy(shop: Shop, wire: Wire) -> Iterator[Counter[str]]:
 def goes_on(turns: Counter[str], times: int = 20) -> None:
     """Wait until every kind of traffic has made some more turns."""
     before = Counter(turns)
-    wait_until(lambda: all(turns[kind] >= before[kind] + times for kind in ("stream1", "stream2", "short", "datagrams")), "turns")
+    wait_until(
+        lambda: all(turns[kind] >= before[kind] + times for kind in ("stream1", "stream2", "short", "datagrams")),
+        "turns",
+    )
 
 
 def by_tuple(agents: list[Agent]) -> dict[Directed, Count]:
@@ -165,7 +168,9 @@ def test_restarts_under_traffic_lose_nothing(
                 end(agents[-1], how)
                 assert {place: len(what) for place, what in attached(shop.namespace).items()} == during
                 goes_on(turns)
-                agents.append(Agent(shop.namespace, tmp_path / str(number), *options(bpffs, attach, interval=1)).started())
+                agents.append(
+                    Agent(shop.namespace, tmp_path / str(number), *options(bpffs, attach, interval=1)).started()
+                )
                 assert agents[-1].lines("going on where another agent ended")
                 goes_on(turns)
                 reported(bpffs, agents[-1])
@@ -189,7 +194,9 @@ def test_killed_before_its_first_report(shop: Shop, tmp_path: Path, bpffs: Path)
             goes_on(turns)
             first.kill()
             goes_on(turns)
-            second = stack.enter_context(Agent(shop.namespace, tmp_path / "second", *options(bpffs, pin=False)).started())
+            second = stack.enter_context(
+                Agent(shop.namespace, tmp_path / "second", *options(bpffs, pin=False)).started()
+            )
             goes_on(turns)
         second.stop()
     assert first.records() == []
@@ -280,7 +287,9 @@ def test_detach_removes_everything_and_says_so(shop: Shop, tmp_path: Path, bpffs
     assert (again.returncode, again.stdout) == (0, "nothing of natlens is attached or pinned here\n")
 
 
-def test_detach_clears_filters_of_a_killed_agent_and_leaves_a_running_one(shop: Shop, tmp_path: Path, bpffs: Path) -> None:
+def test_detach_clears_filters_of_a_killed_agent_and_leaves_a_running_one(
+    shop: Shop, tmp_path: Path, bpffs: Path
+) -> None:
     before = attached(shop.namespace)
     with Agent(shop.namespace, tmp_path / "runs", "--attach=clsact", "--interval=60").started() as runs:
         with Agent(shop.namespace, tmp_path / "dies", "--attach=clsact").started() as dies:
@@ -296,7 +305,9 @@ def test_second_agent_that_pins_says_why_it_ends(shop: Shop, tmp_path: Path, bpf
     with Agent(shop.namespace, tmp_path / "first", *options(bpffs)).started() as first:
         with Agent(shop.namespace, tmp_path / "second", *options(bpffs)) as second:
             assert second.wait() == 1
-            assert second.said[-1].startswith("natlens: pin: another natlens agent with pin runs in this network namespace")
+            assert second.said[-1].startswith(
+                "natlens: pin: another natlens agent with pin runs in this network namespace"
+            )
         with Agent(shop.client.namespace, tmp_path / "elsewhere", *options(bpffs)).started() as elsewhere:
             assert len(list((bpffs / "natlens").iterdir())) == 2
             elsewhere.stop()

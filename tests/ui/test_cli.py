@@ -68,7 +68,11 @@ def test_help_all_shows_what_help_leaves_out(capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ([], "no command given; choose run, observe, resolve, cardinality, demo, doctor or detach (natlens --help tells more)"),
+        (
+            [],
+            "no command given; choose run, observe, resolve, cardinality, demo, doctor or detach "
+            "(natlens --help tells more)",
+        ),
         (["--frob"], "unknown argument '--frob'; natlens --help lists all"),
         (["run", "--intervl", "5"], "unknown argument '--intervl'; did you mean --interval?"),
         (["run", "--intervl=5"], "unknown argument '--intervl'; did you mean --interval?"),

@@ -119,15 +119,17 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         bool,
         RARE,
         Meta(
-            description="Go on counting while natlens restarts. Programs and maps stay in the kernel when natlens ends, "
-            "in bpffs, and the next one goes on with what they counted; natlens detach removes them."
+            description="Go on counting while natlens restarts. Programs and maps stay in the kernel when natlens "
+            "ends, in bpffs, and the next one goes on with what they counted; natlens detach removes them."
         ),
     ] = False
     pin_path: Annotated[
         Annotated[str, NAME],
         PATH,
         RARE,
-        Meta(description="Directory for pin. It must be in a BPF file system (bpffs); it is made where it is not there."),
+        Meta(
+            description="Directory for pin. It must be in a BPF file system (bpffs); it is made where it is not there."
+        ),
     ] = "/sys/fs/bpf/natlens"
     identity_file: Annotated[
         Annotated[str, NAME] | None,

@@ -2,6 +2,8 @@
 
 import errno
 import logging
+from collections import deque
+from itertools import islice
 
 from natlens.config import Options
 from natlens.errors import KernelError
@@ -9,8 +11,7 @@ from natlens.health import Health
 from natlens.kernel import attach, maps
 from natlens.kernel.coverage import Plan, plan
 from natlens.kernel.libbpf import Object
-from natlens.kernel.links import Bell, list_links
-from natlens.kernel.netlink import route_socket
+from natlens.kernel.links import Bell, read_links
 from natlens.kernel.programs import load
 from natlens.kernel.succession import NOTHING, Inheritance, Succession
 from natlens.kernel.windows import Window, Windows
@@ -18,6 +19,8 @@ from natlens.kernel.windows import Window, Windows
 __all__ = ["Capture"]
 
 log = logging.getLogger(__name__)
+
+GONE_NAMES = 4096  # interfaces that vanished, whose names are kept for connections that were counted there
 
 
 class Capture:
@@ -29,13 +32,14 @@ class Capture:
         self._object = loaded or load(options)
         self._windows = Windows(self._object)
         self._counted_fd = self._object.map_fd("counted_interfaces")
-        self._route = route_socket()
-        self._attachment = attach.choose(options.attach, self._object.program_fd("ingress_l2"), self._route)
+        self._attachment = attach.choose(options.attach, self._object.program_fd("ingress_l2"))
         self._succession: Succession | None = None
         self._plans: dict[int, Plan] = {}
         self._seen: dict[str, int] = {}
         self.bell = Bell()
+        self.behind = False  # more appeared than one refresh attaches to: call it again
         self.names: dict[int, str] = {}  # ifindex → name, vanished ones included: their rows may still come
+        self._gone: deque[int] = deque()
 
     @property
     def attached_by(self) -> str:
@@ -54,26 +58,44 @@ class Capture:
     def refresh(self) -> None:
         """Attach to what appeared or changed since the last call, let go of what vanished.
 
-        The first call also takes over what another agent left (see :meth:`inherit`). Raises ConfigError and KernelError.
+        The first call also takes over what another agent left (see :meth:`inherit`). Raises ConfigError and
+        KernelError.
         """
         first = self._succession is None
         if self._succession is None:
-            self._succession = Succession(self._options, self._object, self._route)
+            self._succession = Succession(self._options, self._object)
             self._attachment.begin(self._succession.pins)
-        self.bell.silence()
-        links = list_links(self._route)
+        gone = self.bell.silence()
+        if gone is None:
+            gone = {index for index in self._plans if not self._stands(index)}
+            self._health.add("interfaces_resynced")
+        for index in gone & self._plans.keys():  # a number that is used again: nothing stands on the new one
+            self._forget(index)
+        links = read_links()
         wanted = plan(links, self._options.include_interfaces, self._options.exclude_interfaces)
         self.names.update({link.index: link.name for link in links})
         for index in self._plans.keys() - wanted.keys():
             self._forget(index)
         changed = {index: one for index, one in wanted.items() if self._plans.get(index) != one}
+        self.behind = not first and len(changed) > self._attachment.batch
+        if self.behind:
+            changed = dict(islice(changed.items(), self._attachment.batch))
         for index, one in changed.items():  # first all of these: a packet between two devices must not count twice
             self._set_counted(index, counted=one.counted)
         for index, one in changed.items():
             self._apply(index, one)
         if first:
             self._attachment.settle()
-        self._health.set("interfaces_covered", sum(1 for one in self._plans.values() if one.ingress or one.egress))
+        self._health.set("interfaces_covered", len(self.covered()))
+
+    def covered(self) -> list[int]:
+        """Return the interfaces (ifindex) that something is attached to."""
+        return [index for index, one in self._plans.items() if one.ingress or one.egress]
+
+    def _stands(self, index: int) -> bool:
+        plan_ = self._plans[index]
+        sides = [side for side in (attach.INGRESS, attach.EGRESS) if getattr(plan_, side)]
+        return all(self._attachment.stands(index, side) for side in sides)
 
     def _set_counted(self, index: int, *, counted: bool) -> None:
         if counted:
@@ -122,6 +144,9 @@ class Capture:
 
     def _forget(self, index: int) -> None:
         gone = self._plans.pop(index)
+        self._gone.append(index)
+        if len(self._gone) > GONE_NAMES and (oldest := self._gone.popleft()) not in self._plans:
+            self.names.pop(oldest, None)
         maps.delete(self._counted_fd, index)
         for side in (attach.INGRESS, attach.EGRESS):
             if getattr(gone, side):
@@ -159,5 +184,4 @@ class Capture:
         if self._succession:
             self._succession.close()
         self.bell.close()
-        self._route.close()
         self._object.close()

@@ -7,8 +7,8 @@
         links/ingress_IFINDEX …     tcx links; clsact filters stay by themselves, under PINNED_HANDLE
         state                       what the agent itself knew at its last report (octets)
 
-Links and filters hold the programs. The next agent brings programs and maps of its own, lets the links run them instead,
-and then empties the maps of the one before, to which nothing writes any more.
+Links and filters hold the programs. The next agent brings programs and maps of its own, lets the links run them
+instead, and then empties the maps of the one before, to which nothing writes any more.
 """
 
 import hashlib

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 from natlens.config import Options
 from natlens.health import Health
-from natlens.kernel.attach import pinned_filters
+from natlens.kernel.filters import pinned_filters
 from natlens.kernel.libbpf import Object
 from natlens.kernel.pinning import Left, Pins
+from natlens.kernel.tc import TrafficControl
 from natlens.kernel.windows import Window
 
 __all__ = ["Inheritance", "Succession"]
@@ -41,13 +42,19 @@ NOTHING = Inheritance([], None, {})
 class Succession:
     """One agent's place between the one before and the next."""
 
-    def __init__(self, options: Options, loaded: Object, route: Any) -> None:
+    def __init__(self, options: Options, loaded: Object) -> None:
         """Find out what was left; pin the maps where that is wanted. Raises ConfigError and KernelError."""
         self.pins = Pins(Path(options.pin_path), keep=options.pin)
-        if not options.pin and not (os.path.exists(self.pins.path) or pinned_filters(route)):
+        if not options.pin and not self._anything():
             self.pins.close()  # nothing to take over: others may pin here
         if options.pin:
             self.pins.pin_maps(loaded)
+
+    def _anything(self) -> bool:
+        if os.path.exists(self.pins.path):  # noqa: PTH110  # Path.exists() raises where it may not look
+            return True
+        with TrafficControl() as tc:
+            return bool(pinned_filters(tc))
 
     def inherit(self, wait: Callable[[], None], health: Health) -> Inheritance:
         """Return what was left, and remove it; ``wait`` returns when no program of before runs any more."""

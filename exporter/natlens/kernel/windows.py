@@ -73,7 +73,9 @@ class Windows:
 
     def wait(self) -> None:
         """Return when every program that runs now, of whatever agent, has come to its end."""
-        maps.update(self._outer_fd, self._active, self._fds["rows"][self._active])  # the map that is there: only to wait
+        maps.update(
+            self._outer_fd, self._active, self._fds["rows"][self._active]
+        )  # the map that is there: only to wait
 
     def take(self) -> Window:
         """Close the window and return it."""

@@ -1,6 +1,5 @@
 """``natlens detach``: remove from this node's kernel what natlens left there."""
 
-import errno
 import os
 import shutil
 import sys
@@ -10,8 +9,7 @@ from pathlib import Path
 
 from natlens.config import load
 from natlens.errors import MissingCapability, NatlensError
-from natlens.kernel.attach import clear_filters
-from natlens.kernel.netlink import route_socket
+from natlens.kernel.filters import clear_filters
 from natlens.kernel.pinning import Pins
 from natlens.ui.flags import Parser, add_flags, given_flags, refuse_unknown
 
@@ -30,9 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     path = Path(load(given_flags(parsed), os.environ).options.pin_path)
     try:
         removed = _remove(path)
-    except Exception as error:
-        if getattr(error, "code", getattr(error, "errno", None)) not in (errno.EPERM, errno.EACCES):
-            raise
+    except PermissionError as error:
         raise MissingCapability(
             f"detach: {error}: run it as root or with CAP_NET_ADMIN and CAP_BPF, as the user that ran the agent"
         ) from error
@@ -50,8 +46,7 @@ def _remove(path: Path) -> Counter[str]:
             "detach: a natlens agent with pin runs in this network namespace: stop it first; nothing was removed"
         )
     try:
-        with route_socket() as route:
-            removed["clsact filters"] = clear_filters(route)
+        removed["clsact filters"] = clear_filters(pinned=True)
         if pins.path.is_dir():
             removed["tcx links"] = len(list(pins.path.glob("links/*")))
             removed["pinned maps"] = len(list(pins.path.glob("maps_*/*")) + list(pins.path.glob("state*")))

@@ -31,8 +31,8 @@ class State(NamedTuple):
     waiting: Sequence[Interval]
 
 
-def pack(state: State) -> list[bytes]:
-    """Return the state in parts, to be put one after another."""
+def pack(state: State) -> list[bytes | memoryview]:
+    """Return the state in parts, to be put one after another; arrays as they are, not copied."""
     live, held = state.carry.live, state.carry.held
     columns = [live[name] for name in LIVE.names or ()]
     intervals = [interval.connections for interval in state.waiting]
@@ -42,7 +42,8 @@ def pack(state: State) -> list[bytes]:
         "waiting": [(len(interval.connections), interval.end_ns) for interval in state.waiting],
     }
     head = json.dumps(told).encode()
-    return [HEAD.pack(LAYOUT, len(head)), head, *(one.tobytes() for one in (*columns, held, *intervals))]
+    arrays = (np.ascontiguousarray(one).reshape(-1).view(np.uint8).data for one in (*columns, held, *intervals))
+    return [HEAD.pack(LAYOUT, len(head)), head, *arrays]
 
 
 def unpack(octets: bytes) -> State | None:

@@ -14,7 +14,8 @@ import pytest
 from natlens.config import Options
 from natlens.health import Health
 from natlens.kernel.capture import Capture
-from natlens.kernel.rtnetlink import NEWLINK, messages
+from natlens.kernel.coverage import Link
+from natlens.kernel.rtnetlink import messages
 from natlens.ui.lab.namespaces import Namespace
 from tests.agent.kernel import attached, devices
 
@@ -54,8 +55,8 @@ class Appearances:
             if select.select([self._socket], [], [], 0.05)[0]:
                 now = time.monotonic()
                 for message in messages(self._socket.recv(1 << 18)):
-                    if message.kind == NEWLINK and message.what:
-                        self.at.setdefault(message.what.index, now)  # type: ignore[union-attr]
+                    if isinstance(message.what, Link) and message.there:
+                        self.at.setdefault(message.what.index, now)
 
     def close(self) -> None:
         self._stop = True

@@ -86,7 +86,7 @@ def test_help_all_shows_what_help_leaves_out(capsys: pytest.CaptureFixture[str])
         (
             ["walk"],
             "argument COMMAND: invalid choice: 'walk' (choose from 'run', 'observe', 'demo', 'doctor', 'resolve', "
-            "'cardinality'); natlens --help lists all",
+            "'cardinality', 'detach'); natlens --help lists all",
         ),
         (
             ["observe", "--input", "/none"],

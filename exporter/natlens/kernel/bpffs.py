@@ -84,7 +84,7 @@ def update_link(fd: int, program_fd: int) -> None:
     check(library().bpf_link_update(fd, program_fd, None), f"update of link fd {fd}")
 
 
-def put_octets(parts: Iterable[bytes], path: Path) -> None:
+def put_octets(parts: Iterable[bytes | memoryview], path: Path) -> None:
     """Keep octets under a name: whole, in place of what was there, whenever this process is killed.
 
     bpffs has no files: an array map of pages that can be mapped (since v5.5, commit fc9702273e2e).

@@ -3,6 +3,7 @@
 import errno
 import logging
 from collections import deque
+from collections.abc import Sequence
 from itertools import islice
 
 from natlens.config import Options
@@ -168,7 +169,7 @@ class Capture:
         self.names = {**found.names, **self.names}
         return found
 
-    def leave(self, state: list[bytes]) -> None:
+    def leave(self, state: Sequence[bytes | memoryview]) -> None:
         """Keep ``state`` for an agent that goes on from here; does nothing where nothing is pinned."""
         if self._succession:
             self._succession.leave(self._seen, self.names, state)

@@ -162,7 +162,7 @@ class Pins:
         """Let a link go with its descriptor."""
         self._link(ifindex, side).unlink(missing_ok=True)
 
-    def remember(self, *parts: bytes) -> None:
+    def remember(self, *parts: bytes | memoryview) -> None:
         """Keep octets for the next agent, in place of what was kept before."""
         bpffs.put_octets(parts, self.path / "state")
 

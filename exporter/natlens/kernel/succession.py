@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,7 +84,7 @@ class Succession:
             health.add(f"kernel_{name}", value - seen.get(name, 0))
         return windows
 
-    def leave(self, seen: Mapping[str, int], names: Mapping[int, str], state: list[bytes]) -> None:
+    def leave(self, seen: Mapping[str, int], names: Mapping[int, str], state: Sequence[bytes | memoryview]) -> None:
         """Keep for the next agent what this one knows: counters as reported, interfaces' names, octets of its own."""
         if self.pins.own is None:
             return

@@ -67,6 +67,14 @@ CAPTURE: list[Metric] = [
         ),
     ),
     Metric(
+        "natlens.capture.resyncs",
+        "counter",
+        "{resync}",
+        "Times that more interfaces changed at once than the kernel could tell: all were looked at again.",
+        (Source("interfaces_resynced"),),
+        "nothing is lost by it",
+    ),
+    Metric(
         "natlens.capture.unparsed",
         "counter",
         "{packet}",

@@ -20,6 +20,7 @@ from tests.bench import (
     programs,
     spans,
     start,
+    storm,
 )
 
 
@@ -30,6 +31,8 @@ def main() -> None:
         programs.new_rows(noop)
         learn.learned(noop)
     start.helped()
+    storm.attached()
+    storm.kept()
     flows.joined()
     identity.resolved()
     encode.encoded()

@@ -18,6 +18,7 @@ from natlens.flows.live import LIVE, Live
 from natlens.handover import State, pack, unpack
 from natlens.identity.waiting import Interval
 from natlens.kernel import bpffs, libbpf
+from natlens.kernel.attach import TcxAttachment
 from natlens.kernel.pinning import LAYOUT, Pins, claim
 from natlens.kernel.windows import ROWS, Windows
 from natlens.ui.lab.namespaces import Namespace
@@ -101,6 +102,26 @@ def test_links_of_interfaces_that_are_gone_or_elsewhere_are_not_believed(root: P
         assert [one.name for one in (pins.path / "links").iterdir()] == [f"ingress_{NUMBER + 2}"]
         assert bpffs.link_place(found[NUMBER + 2, "ingress"]) == (NUMBER + 2, libbpf.BPF_TCX_INGRESS)
         os.close(found[NUMBER + 2, "ingress"])
+
+
+def test_link_whose_interface_goes_while_it_is_taken_over(root: Path, namespace: Namespace) -> None:
+    with program() as fd, closing(Pins(root / "late", keep=True)) as pins:
+        namespace.ip(f"link add v0 index {NUMBER} type veth peer name w0")
+        link = libbpf.link_tcx(fd, NUMBER, libbpf.BPF_TCX_EGRESS)
+        pins.pin_link(link, NUMBER, "egress")
+        os.close(link)
+        attachment = TcxAttachment()
+        attachment.begin(pins)
+        namespace.ip(f"link del v0\nlink add v0 index {NUMBER} type veth peer name w0")
+        assert attachment.attach(NUMBER, "egress", fd)
+        assert attachment.stands(NUMBER, "egress")
+        pinned = pins.links()
+        assert pinned.keys() == {(NUMBER, "egress")}
+        os.close(pinned[NUMBER, "egress"])
+        attachment.detach(NUMBER, "egress")
+        assert libbpf.tcx_links(NUMBER, libbpf.BPF_TCX_EGRESS) == []
+        assert pins.links() == {}
+        attachment.close()
 
 
 @pytest.mark.usefixtures("namespace")

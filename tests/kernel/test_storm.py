@@ -206,3 +206,15 @@ def test_more_changes_than_the_socket_holds(namespaces: tuple[Namespace, Namespa
         node.refresh()
         assert node.health.count("interfaces_resynced") > 0
         assert attached(namespaces[0]).keys() == before
+
+
+def test_crowd_is_attached_to_in_parts(namespaces: tuple[Namespace, Namespace]) -> None:
+    """The pipeline goes on in between; what waits for its turn is asked for by `behind`, not by the bell."""
+    with closing(Node(namespaces[0], "tcx")) as node:
+        namespaces[0].ip(pairs(namespaces, range(70)))
+        parts = []
+        while not parts or node.capture.behind:
+            node.refresh()
+            parts.append(node.covered)
+        assert parts == [33, 65, 71]
+        assert len(attached(namespaces[0])) == 2 * 70 + 1

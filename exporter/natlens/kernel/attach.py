@@ -83,10 +83,8 @@ class TcxAttachment:
 
     def attach(self, ifindex: int, side: Side, program_fd: int) -> bool:
         """Attach at the head; raises OSError (ENODEV where the interface is gone)."""
-        link = self._found.pop((ifindex, side), None)
-        if link is not None:
-            bpffs.update_link(link, program_fd)
-        else:
+        link = self._take_over(ifindex, side, program_fd)
+        if link is None:
             link = libbpf.link_tcx(program_fd, ifindex, KINDS[side])
         self._links[ifindex, side] = link
         if self._pins and self._pins.keep:
@@ -94,6 +92,17 @@ class TcxAttachment:
         elif self._pins:
             self._pins.unpin_link(ifindex, side)
         return True
+
+    def _take_over(self, ifindex: int, side: Side, program_fd: int) -> int | None:
+        link = self._found.pop((ifindex, side), None)
+        if link is None:
+            return None
+        try:
+            bpffs.update_link(link, program_fd)
+        except KernelError:  # its interface went meanwhile
+            self._let_go(ifindex, side, link)
+            return None
+        return link
 
     def _let_go(self, ifindex: int, side: Side, link: int) -> None:
         if self._pins:

@@ -34,6 +34,7 @@ KINDS = {"ingress": BPF_TCX_INGRESS, "egress": BPF_TCX_EGRESS}
 WINDOWS = {"rows": ROWS, "retired": RETIRED, "translations": TRANSLATIONS}
 PINNED = (*(f"{kind}_{index}" for kind in WINDOWS for index in (0, 1)), "counters")
 SO_NETNS_COOKIE = 71
+PATIENCE_S = 2.0
 
 LAYOUT = hashlib.sha256(
     repr([*((kind, entry.descr) for kind, entry in WINDOWS.items()), *COUNTERS]).encode()
@@ -49,6 +50,14 @@ def claim(handle: int) -> socket.socket | None:
     except OSError:
         owner.close()
         return None
+    return owner
+
+
+def _claim_soon() -> socket.socket | None:
+    """Wait a little for an agent that is about to end, or that only looks whether there are pins."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (owner := claim(PINNED_HANDLE)) is None and time.monotonic() < deadline:
+        time.sleep(0.05)
     return owner
 
 
@@ -106,7 +115,7 @@ class Pins:
         self.path = path / _namespace()
         if keep:
             bpffs.require(path)
-        self._owner = claim(PINNED_HANDLE)
+        self._owner = _claim_soon() if keep else claim(PINNED_HANDLE)
         if keep and self._owner is None:
             raise KernelError(
                 "pin: another natlens agent with pin runs in this network namespace: stop it first, "

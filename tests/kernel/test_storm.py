@@ -212,7 +212,7 @@ def test_crowd_is_attached_to_in_parts(namespaces: tuple[Namespace, Namespace]) 
     """The pipeline goes on in between; what waits for its turn is asked for by `behind`, not by the bell."""
     with closing(Node(namespaces[0], "tcx")) as node:
         namespaces[0].ip(pairs(namespaces, range(70)))
-        parts = []
+        parts: list[int] = []
         while not parts or node.capture.behind:
             node.refresh()
             parts.append(node.covered)

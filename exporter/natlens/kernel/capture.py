@@ -62,15 +62,8 @@ class Capture:
         The first call also takes over what another agent left (see :meth:`inherit`). Raises ConfigError and
         KernelError.
         """
-        first = self._succession is None
-        if self._succession is None:
-            self._succession = Succession(self._options, self._object)
-            self._attachment.begin(self._succession.pins)
-        gone = self.bell.silence()
-        if gone is None:
-            gone = {index for index in self._plans if not self._stands(index)}
-            self._health.add("interfaces_resynced")
-        for index in gone & self._plans.keys():  # a number that is used again: nothing stands on the new one
+        first = self._begin()
+        for index in self._lost() & self._plans.keys():
             self._forget(index)
         links = read_links()
         wanted = plan(links, self._options.include_interfaces, self._options.exclude_interfaces)
@@ -88,6 +81,22 @@ class Capture:
         if first:
             self._attachment.settle()
         self._health.set("interfaces_covered", len(self.covered()))
+
+    def _begin(self) -> bool:
+        """Find out what was left, once; tells whether this was the first time."""
+        if self._succession is not None:
+            return False
+        self._succession = Succession(self._options, self._object)
+        self._attachment.begin(self._succession.pins)
+        return True
+
+    def _lost(self) -> set[int]:
+        """Return the interfaces that went: where a number is used again, nothing stands on the new one."""
+        gone = self.bell.silence()
+        if gone is not None:
+            return gone
+        self._health.add("interfaces_resynced")
+        return {index for index in self._plans if not self._stands(index)}
 
     def covered(self) -> list[int]:
         """Return the interfaces (ifindex) that something is attached to."""

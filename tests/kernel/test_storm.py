@@ -10,16 +10,19 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from natlens.config import Options
 from natlens.health import Health
 from natlens.kernel.capture import Capture
 from natlens.kernel.coverage import Link
-from natlens.kernel.rtnetlink import messages
+from natlens.kernel.rtnetlink import DELLINK, HEADER, LINK, NEWLINK, gone_links, messages
 from natlens.ui.lab.namespaces import Namespace
 from tests.agent.kernel import attached, devices
 
-PAIRS, TCX_BATCH = 1000, 15
+PAIRS = 1000
+GROUPS = {"tcx": 15, "clsact": 200}  # that come at once
 APPEARS_S = 1.0
 LEAK_MIB = 8.0
 RTMGRP_LINK, SO_RCVBUFFORCE = 1, 33
@@ -121,8 +124,8 @@ def open_files() -> int:
 
 @both
 def test_a_thousand_pairs_that_come_and_go(namespaces: tuple[Namespace, Namespace], attach: str) -> None:
-    """A link of tcx waits for a grace period of RCU: there they come in groups."""
-    group = TCX_BATCH if attach == "tcx" else PAIRS
+    """A link of tcx waits for a grace period of RCU: they come in smaller groups (make bench: 1,000 at once)."""
+    group = GROUPS[attach]
     late = []
     with closing(Node(namespaces[0], attach)) as node, closing(Appearances(namespaces[0])) as appearances:
         before = None
@@ -218,3 +221,18 @@ def test_crowd_is_attached_to_in_parts(namespaces: tuple[Namespace, Namespace]) 
             parts.append(node.covered)
         assert parts == [33, 65, 71]
         assert len(attached(namespaces[0])) == 2 * 70 + 1
+
+
+@given(data=st.binary(max_size=300))
+def test_any_octets_may_come_from_the_bell(data: bytes) -> None:
+    assert len(list(gone_links(data))) <= len(data) // HEADER.size
+
+
+@given(told=st.lists(st.tuples(st.sampled_from([NEWLINK, DELLINK]), st.sampled_from([0, 7]), st.integers(1, 1 << 30))))
+def test_bell_tells_of_devices_that_went(told: list[tuple[int, int, int]]) -> None:
+    """AF_BRIDGE (7) says that a device is no port of a bridge any more."""
+    data = b"".join(
+        HEADER.pack(HEADER.size + LINK.size, kind, 0, 0, 0) + LINK.pack(family, 1, index, 0, 0)
+        for kind, family, index in told
+    )
+    assert list(gone_links(data)) == [index for kind, family, index in told if kind == DELLINK and family == 0]

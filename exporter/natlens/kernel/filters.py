@@ -99,7 +99,7 @@ class ClsactAttachment:
     """tc filters under clsact, through rtnetlink."""
 
     name = "clsact"
-    batch = 1024  # measured: 0.2 ms an interface
+    batch = 256  # measured: 0.2 to 0.7 ms an interface
 
     def __init__(self) -> None:
         self._tc = TrafficControl()

@@ -6,7 +6,19 @@
 #ifndef NATLENS_KERNEL_COMPAT_H
 #define NATLENS_KERNEL_COMPAT_H
 
+#ifdef NATLENS_BCC
+#include "bcc_compat.h"
+#else
+#include <stdbool.h>
+#include <stddef.h>
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_core_read.h>
+
 #define CORE __attribute__((preserve_access_index))
+#define FIELD(pointer, field) ((pointer)->field) /* of what the verifier knows by its type */
 
 struct net {
 };
@@ -27,6 +39,7 @@ struct sk_buff {
 	__u16 inner_network_header;
 	__u16 network_header;
 } CORE;
+#endif
 
 /* Not CO-RE: copied out whole. The layout has not changed since v2.6.24 (commit 8ce8439a31d7). */
 struct nf_conntrack_tuple {
@@ -49,6 +62,7 @@ struct nf_conntrack_tuple {
 	} dst;
 };
 
+#ifndef NATLENS_BCC
 struct nf_conntrack_tuple_hash {
 	struct nf_conntrack_tuple tuple;
 } CORE;
@@ -98,5 +112,11 @@ static __always_inline __u16 zone_of(const struct nf_conn *ct)
 {
 	return bpf_core_field_exists(ct->zone) ? BPF_CORE_READ(ct, zone.id) : 0;
 }
+
+static __always_inline bool is_tunnelled(const struct sk_buff *skb)
+{
+	return BPF_CORE_READ_BITFIELD(skb, encapsulation);
+}
+#endif
 
 #endif

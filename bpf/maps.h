@@ -6,6 +6,7 @@
 #ifndef NATLENS_MAPS_H
 #define NATLENS_MAPS_H
 
+#ifndef NATLENS_BCC /* bcc_compat.h: there they are made already */
 #define WINDOWS 2
 
 /* Which set of maps is written to. User space stores the other index, then waits for running programs by an
@@ -78,11 +79,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct counters);
 } counters SEC(".maps");
+#endif
+
+typedef struct counters counted; /* under bcc the map's name is a macro */
 
 #define COUNT_BY(field, amount)                                                                                        \
 	({                                                                                                             \
 		__u32 _zero = 0;                                                                                       \
-		struct counters *_counters = bpf_map_lookup_elem(&counters, &_zero);                                   \
+		counted *_counters = bpf_map_lookup_elem(&counters, &_zero);                                           \
 		if (_counters)                                                                                         \
 			_counters->field += (amount);                                                                  \
 	})

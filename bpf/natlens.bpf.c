@@ -3,16 +3,8 @@
  * natlens in the kernel: count every packet of the node exactly once, and learn what NAT made of its connection.
  * The join of the two is not here: it is a pure function in user space (exporter/natlens/flows/).
  */
-#include <stdbool.h>
-#include <stddef.h>
-#include <linux/bpf.h>
-#include <linux/pkt_cls.h>
-#include <bpf/bpf_helpers.h>
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_core_read.h>
-
-#include "types.h"
 #include "kernel_compat.h"
+#include "types.h"
 #include "maps.h"
 #include "tuple.h"
 #include "parse.h"

@@ -150,10 +150,10 @@ static __always_inline __u32 tunnelled_header(const struct frame *frame)
 	if (!bpf_cast_to_kern_ctx)
 		return 0;
 	kernel = bpf_cast_to_kern_ctx(frame->skb);
-	if (!BPF_CORE_READ_BITFIELD(kernel, encapsulation))
+	if (!is_tunnelled(kernel))
 		return 0;
-	transport = (__u16)(kernel->inner_transport_header - kernel->network_header);
-	inner.at = (__u16)(kernel->inner_network_header - kernel->network_header);
+	transport = (__u16)(FIELD(kernel, inner_transport_header) - FIELD(kernel, network_header));
+	inner.at = (__u16)(FIELD(kernel, inner_network_header) - FIELD(kernel, network_header));
 	take_slowly(&inner, &version, 1);
 	inner.at += version >> 4 == 4 ? 9 : 6; /* protocol, or next header */
 	inner.at |= frame->nothing;

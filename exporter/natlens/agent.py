@@ -15,6 +15,7 @@ from natlens.health import Health
 from natlens.identity.settings import uses_kubernetes
 from natlens.kernel.memory import keep_large_arrays_apart
 from natlens.kernel.netlink import leave_openssl_out
+from natlens.kernel.loader import Compiled
 from natlens.kernel.probe import Features
 from natlens.kernel.programs import load
 
@@ -98,7 +99,11 @@ def _load(options: Options, stack: ExitStack) -> "Object":
     return loaded
 
 
-def _tell_losses() -> None:
+def _tell_losses(loaded: "Object") -> None:
+    if isinstance(loaded, Compiled):
+        for loss in loaded.losses():
+            log.warning("%s", loss)
+        return
     for finding in Features.probe().findings():
         if not finding.present:
             log.warning("%s; natlens doctor tells more", finding.lost)
@@ -130,7 +135,7 @@ def run(options: Options, health: Health, shown: "Outlet | None" = None) -> int:
         capture = Capture(options, health, loaded)
         stack.callback(capture.close)
         stack.callback(telemetry.finish)  # it reads the capture's maps
-        _tell_losses()
+        _tell_losses(loaded)
         exports = Exports(options, metrics, outlets, health, time.time_ns(), telemetry)
         telemetry.start(own, exports.resource, [Account(loaded)], metrics.temporality)
         pipeline = Pipeline(options, capture, names, exports, health, metrics.interval_ns / SECOND)

@@ -8,7 +8,7 @@ from natlens.kernel.libbpf import library
 
 __all__ = ["KernelTypes"]
 
-ENUM, FUNCTION = 6, 12
+STRUCT, ENUM, FUNCTION = 4, 6, 12
 
 
 class _Type(ctypes.Structure):
@@ -37,13 +37,24 @@ class KernelTypes:
         """Tell whether the kernel itself, without modules, has a function."""
         return self._find(self._kernel, name, FUNCTION) > 0
 
+    def has_struct(self, name: str) -> bool:
+        """Tell whether the kernel itself, without modules, tells what is in a struct."""
+        return self._find(self._kernel, name, STRUCT) > 0
+
     def module_has_function(self, module: str, name: str) -> bool:
         """Tell whether a module is loaded and has a function."""
+        return self._module_has(module, name, FUNCTION)
+
+    def module_has_struct(self, module: str, name: str) -> bool:
+        """Tell whether a module is loaded and tells what is in a struct."""
+        return self._module_has(module, name, STRUCT)
+
+    def _module_has(self, module: str, name: str, kind: int) -> bool:
         found = self._lib.btf__load_module_btf(module.encode(), self._kernel)
         if not found:
             return False
         try:
-            return self._find(found, name, FUNCTION) > 0
+            return self._find(found, name, kind) > 0
         finally:
             self._lib.btf__free(found)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from natlens.errors import MissingCapability, MissingFeature
+from natlens.errors import MissingCapability
 from natlens.kernel.btf import KernelTypes
 
 __all__ = ["Capabilities", "Features", "Finding", "require"]
@@ -41,19 +41,14 @@ class Capabilities:
         return [number for number in WHAT_FOR if not self.has(number)]
 
 
-def require(capabilities: Capabilities | None = None, btf: Path = VMLINUX_BTF) -> None:
-    """Raise MissingCapability or MissingFeature where natlens cannot run at all, before anything is loaded."""
+def require(capabilities: Capabilities | None = None) -> None:
+    """Raise MissingCapability where natlens cannot run at all, before anything is loaded."""
     missing = (capabilities or Capabilities.read()).missing()
     if missing:
         names = ", ".join("{} ({})".format(*WHAT_FOR[number]) for number in missing)
         raise MissingCapability(
             f"missing {names}: run as root, or give the process these capabilities "
             "(securityContext.capabilities.add, or setcap on the interpreter)"
-        )
-    if not btf.exists():
-        raise MissingFeature(
-            f"{btf} is not there: this kernel carries no BTF (CONFIG_DEBUG_INFO_BTF), which the compiled "
-            "programs need; use a distribution kernel of 5.10 or later"
         )
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from natlens.config import Options
 from natlens.kernel.libbpf import Object
+from natlens.kernel.loader import open_object
 from natlens.kernel.probe import require
 
 __all__ = ["OBJECT", "load"]
@@ -17,7 +18,7 @@ def load(options: Options) -> Object:
     Raises MissingCapability, MissingFeature and KernelError.
     """
     require()
-    loaded = Object(OBJECT)
+    loaded = open_object(options.loader, OBJECT)
     for index in (0, 1):
         loaded.resize(f"rows_{index}", options.window_rows)
         loaded.resize(f"translations_{index}", options.window_translations)

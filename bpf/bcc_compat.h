@@ -24,9 +24,10 @@ struct bcc_map;
 /* bcc makes bpf_probe_read of its own where it sees no address in kallsyms, as without CAP_SYSLOG; tc has no such. */
 static long (*const read_kernel)(void *to, __u32 size, const void *from) = (void *)BPF_FUNC_probe_read_kernel;
 
+/* The comma takes `const` away: clang would take the 0 for the value. */
 #define FIELD(pointer, field)                                                                                          \
 	({                                                                                                             \
-		typeof((pointer)->field) _read = 0;                                                                    \
+		typeof(((void)0, (pointer)->field)) _read = 0;                                                         \
 		read_kernel(&_read, sizeof(_read), &(pointer)->field);                                                 \
 		_read;                                                                                                 \
 	})

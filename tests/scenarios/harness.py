@@ -45,9 +45,10 @@ class Setup(NamedTuple):
 
     attach: Literal["auto", "tcx", "clsact"] = "auto"
     nat: Literal["nftables", "iptables"] = "nftables"
+    loader: Literal["auto", "core", "bcc"] = "auto"
 
     def __str__(self) -> str:
-        return f"{self.attach}-{self.nat}"
+        return f"{self.attach}-{self.nat}" + ("-bcc" if self.loader == "bcc" else "")
 
 
 DEFAULT = Setup()
@@ -64,7 +65,7 @@ class Lab:
         self.health = Health()
         self.wire = Wire()
         self._nat = IptablesNat if setup.nat == "iptables" else NftablesNat
-        self._options = Options(attach=setup.attach, exclude_interfaces=list(exclude_interfaces))
+        self._options = Options(attach=setup.attach, loader=setup.loader, exclude_interfaces=list(exclude_interfaces))
         self.wire.tap("outside", self.node.outside.namespace)
         self.wire.tap("lo", self.namespace, "lo")
         self.pods: dict[str, Pod] = {"outside": self.node.outside}

@@ -8,18 +8,22 @@
 #ifndef NATLENS_BCC_COMPAT_H
 #define NATLENS_BCC_COMPAT_H
 
-/* Not needed, and bcc brings a uapi/linux/bpf.h of its own: older than the kernel's, it lacks what this one needs. */
+/* bcc brings a uapi/linux/bpf.h of its own: older than the kernel's, it lacks what linux/bpf.h needs. That one is not
+ * needed where struct cgroup_bpf, which all others have in them, has a header of its own (6.1 has, 5.10 has not). */
+#if __has_include(<linux/bpf-cgroup-defs.h>)
 #define _LINUX_BPF_H
+#endif
 #include <net/netfilter/nf_conntrack.h>
 #include <uapi/linux/pkt_cls.h>
 
 #undef SEC /* bcc gives every function that is no static one a section of its own */
 #define SEC(name)
 
-/* The maps are there already, made by user space from maps.h itself: they go by file descriptor. */
+/* Maps and global variables are there already, made by user space from maps.h itself: they go by file descriptor. Their
+ * names are macros, so none may be a struct's too. */
 struct bcc_map;
 #define BCC_MAP(fd) (*(struct bcc_map *)bpf_pseudo_fd(BPF_PSEUDO_MAP_FD, fd))
-#define BCC_VALUE(fd) (*(volatile __u32 *)bpf_pseudo_fd(BPF_PSEUDO_MAP_VALUE, fd)) /* v5.2, commit d8eca5bbb2be */
+#define BCC_VALUE(type, fd) (*(type *)bpf_pseudo_fd(BPF_PSEUDO_MAP_VALUE, fd)) /* v5.2, commit d8eca5bbb2be */
 
 /* bcc makes bpf_probe_read of its own where it sees no address in kallsyms, as without CAP_SYSLOG; tc has no such. */
 static long (*const read_kernel)(void *to, __u32 size, const void *from) = (void *)BPF_FUNC_probe_read_kernel;

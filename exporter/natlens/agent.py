@@ -13,9 +13,9 @@ from natlens.config import Options
 from natlens.delivery.settings import read_settings
 from natlens.health import Health
 from natlens.identity.settings import uses_kubernetes
+from natlens.kernel.loader import Compiled
 from natlens.kernel.memory import keep_large_arrays_apart
 from natlens.kernel.netlink import leave_openssl_out
-from natlens.kernel.loader import Compiled
 from natlens.kernel.probe import Features
 from natlens.kernel.programs import load
 

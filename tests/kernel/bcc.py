@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from natlens.errors import MissingFeature
-from natlens.kernel import loader
+from natlens.kernel.bcc_process import find_bcc
 from tests.kernel.headers import VMLINUX, write_headers
 
 __all__ = ["REAL_HEADERS", "bcc_headers"]
@@ -18,9 +18,9 @@ REAL_HEADERS = Path(f"/lib/modules/{os.uname().release}/build")
 
 @contextmanager
 def bcc_headers(scratch: Path) -> Iterator[None]:
-    """Let bcc find headers of the running kernel: its real ones, else ones made from its BTF; skips where bcc is not there."""
+    """Let bcc find headers of the running kernel: real ones, else ones made from BTF; skips where there is no bcc."""
     try:
-        loader.find_bcc()
+        find_bcc()
     except MissingFeature as why:
         pytest.skip(f"bcc: {why}")
     with pytest.MonkeyPatch.context() as patch:

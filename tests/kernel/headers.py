@@ -1,4 +1,4 @@
-"""Kernel headers for bcc made from the running kernel's BTF, where its real ones cannot be had: the types that natlens reads.
+"""Kernel headers for bcc made from the running kernel's BTF: the types that natlens reads, for want of the real ones.
 
 Real headers take bcc some 6 s to read, these 0.5 s, and each field is where the running kernel has it.
 """
@@ -100,7 +100,9 @@ def write_headers(tree: Path, vmlinux: Path = VMLINUX) -> Path:
     (tree / "include/uapi").mkdir(parents=True)
     (tree / "include/uapi/linux").symlink_to("/usr/include/linux")
     for folder in ("asm", "asm-generic"):
-        multiarch = subprocess.run(["cc", "-print-multiarch"], capture_output=True, text=True, check=True).stdout.strip()
+        multiarch = subprocess.run(
+            ["cc", "-print-multiarch"], capture_output=True, text=True, check=True
+        ).stdout.strip()
         there = Path("/usr/include", multiarch, folder)
         (tree / f"include/uapi/{folder}").symlink_to(there if there.is_dir() else Path("/usr/include", folder))
     files = {

@@ -1,7 +1,7 @@
 """Compile the programs with bcc, load them, hand their file descriptors over: the work of a process of its own.
 
-So LLVM (some 220 MiB while it compiles) is gone when this ends. It runs under whichever Python has bcc (3.9 or later), so
-nothing of natlens is imported here.
+So LLVM (some 220 MiB while it compiles) is gone when this ends. It runs under whichever Python has bcc (3.9 or
+later), so nothing of natlens is imported here.
 
 Usage: ``bcc_child.py SOCKET``: the descriptor of a SOCK_SEQPACKET socket. Takes one message, the request::
 
@@ -9,9 +9,9 @@ Usage: ``bcc_child.py SOCKET``: the descriptor of a SOCK_SEQPACKET socket. Takes
      "macros": {name: value},             defined before anything is included
      "after": the #include behind which   "names": {name: value} are defined: maps that exist already, by descriptor}
 
-and answers with one, ``{"programs": [name, …], "version": bcc's, "peak_kib": own peak}`` and the programs' descriptors, or
-``{"failed": "import" | "package" | "compile" | "load", "why": text}``. What clang and the verifier say goes to standard
-error. An empty request asks for the version only.
+and answers with one, ``{"programs": [name, …], "version": bcc's, "peak_kib": own peak}`` and the programs' descriptors,
+or ``{"failed": "import" | "package" | "compile" | "load", "why": text}``. What clang and the verifier say goes to
+standard error. An empty request asks for the version only.
 """
 
 from __future__ import annotations
@@ -23,10 +23,14 @@ import socket
 import sys
 from typing import Any
 
-CFLAGS = "-Wno-everything", "-DNATLENS_BCC"  # warnings are the kernel headers' own, thousands in newer ones
+CFLAGS = (
+    "-DNATLENS_BCC",
+    "-fms-extensions",  # kernels are built with it since 6.19: their structs embed others by name
+    "-Wno-everything",  # warnings are the kernel headers' own
+)
 
 
-class Failed(Exception):  # noqa: N818  # what it says, and all that is said
+class Failed(Exception):
     """``args`` are the step that failed, and why."""
 
 
@@ -39,7 +43,7 @@ def import_bcc() -> Any:
     except (ImportError, OSError) as error:  # OSError: libbcc.so is not there
         raise Failed("import", str(error)) from error
     if not hasattr(getattr(bcc, "BPF", None), "load_funcs"):
-        raise Failed("package", str(getattr(bcc, "__file__", None) or list(bcc.__path__)[0]))
+        raise Failed("package", str(getattr(bcc, "__file__", None) or next(iter(bcc.__path__))))
     return bcc
 
 

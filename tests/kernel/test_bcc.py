@@ -2,6 +2,7 @@
 
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -177,3 +178,28 @@ def test_auto_without_btf_and_without_bcc_names_both_ways_out(tmp_path: Path, mo
 def test_the_sources_are_where_they_are_looked_for() -> None:
     assert (loader.sources() / loader.MAIN).is_file()
     assert f'#include "{loader.MAPS_HEADER}"\n' in (loader.sources() / loader.MAIN).read_text()
+
+
+# As a setcap'd binary of another user has them: permitted and effective, not ambient.
+OTHER_USER = "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"
+THREE = "+bpf,+perfmon,+net_admin"
+ASKED = """
+import ctypes, subprocess
+ctypes.CDLL(None).prctl(47, 4, 0, 0, 0)  # PR_CAP_AMBIENT_CLEAR_ALL
+from natlens.kernel.ambient import passed_on
+def child():
+    return subprocess.check_output(["grep", "-E", "CapEff|CapAmb", "/proc/self/status"], text=True).split()[1::2]
+before = child()
+with passed_on():
+    within = child()
+print(before, within, child())
+"""
+
+
+def test_a_child_has_the_capabilities_of_an_agent_that_is_not_root() -> None:
+    command = *OTHER_USER, f"--inh-caps={THREE}", f"--ambient-caps={THREE}", sys.executable, "-c", ASKED
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "Permission denied" in done.stderr:
+        pytest.skip("another user may not run this Python")
+    three = f"{1 << 39 | 1 << 38 | 1 << 12:016x}"
+    assert done.stdout.split("\n")[0] == f"{['0' * 16] * 2} {[three] * 2} {['0' * 16] * 2}", done.stderr

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from natlens.errors import KernelError, MissingFeature
+from natlens.kernel.ambient import passed_on
 
 __all__ = ["Answer", "ask", "find_bcc"]
 
@@ -102,13 +103,14 @@ def _run(python: list[str], request: dict[str, Any], fds: list[int]) -> Answer:
     with ours, theirs, os.fdopen(os.memfd_create("bcc"), "w+b") as said:
         ours.settimeout(TIMEOUT_S)
         ours.send(json.dumps(request).encode())
-        child = subprocess.Popen(
-            [*python, str(CHILD), str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
-            pass_fds=[theirs.fileno(), *fds],
-        )
+        with passed_on():
+            child = subprocess.Popen(
+                [*python, str(CHILD), str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                pass_fds=[theirs.fileno(), *fds],
+            )
         theirs.close()  # so that its end is seen
         with child:
             try:

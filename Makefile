@@ -11,7 +11,7 @@ GENERATED := exporter/natlens/kernel/structs.py docs/attributes.md docs/registry
 	docs/metrics.md docs/registry/metrics.yaml docs/telemetry.md otel-config/alerts.yaml \
 	exporter/natlens/identity/api/schema_pb2.py exporter/natlens/identity/api/schema_pb2.pyi
 PACKAGES := clang clang-format llvm libbpf-dev libbpf1 bpftool make gcc libc6-dev \
-	iproute2 nftables iptables conntrack ethtool python3-venv
+	iproute2 nftables iptables conntrack ethtool python3-venv python3-bpfcc
 TOOLS := clang clang-format llvm-strip bpftool ip nft iptables-nft conntrack ethtool
 LOCK := pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 	--strip-extras --allow-unsafe

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.bench import (
     agent,
+    bcc,
     cluster,
     encode,
     flows,
@@ -30,6 +31,7 @@ def main() -> None:
         programs.new_rows(noop)
         learn.learned(noop)
     start.helped()
+    bcc.compiled()
     flows.joined()
     identity.resolved()
     encode.encoded()

@@ -88,6 +88,20 @@ def test_auto_takes_bcc_where_there_is_no_btf() -> None:
     one.close()
 
 
+def test_auto_does_without_bcc_where_only_conntrack_has_no_btf(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if not VMLINUX_BTF.exists():
+        pytest.skip("this kernel has no BTF")
+    monkeypatch.setattr(loader, "btf_lacks", lambda _: "this kernel's BTF has no conntrack entry")
+    monkeypatch.setattr(bcc_process, "_pythons", lambda: [["/bin/false"]])
+    with caplog.at_level(logging.WARNING):
+        one = programs.load(Options())
+    assert not isinstance(one, loader.Compiled)
+    assert "bcc cannot compile them here" in caplog.text
+    one.close()
+
+
 def test_core_without_btf_names_both_ways_out() -> None:
     with pytest.raises(MissingFeature, match=r"loader: core: /nonexistent/btf is not there.*distribution kernel.*bcc"):
         loader.open_object("core", programs.OBJECT, NOWHERE)

@@ -115,7 +115,7 @@ def _run(python: list[str], request: dict[str, Any], fds: list[int]) -> Answer:
         with child:
             try:
                 message, received = _receive(ours)
-            except TimeoutError:
+            except OSError:  # late, or dead before it read the request
                 child.kill()
                 message, received = b"", []
         said.seek(0)

@@ -13,7 +13,6 @@ from typing import Any
 
 from natlens.errors import KernelError, MissingFeature
 from natlens.kernel import libbpf
-from natlens.kernel.bcc_process import ask
 from natlens.kernel.btf import KernelTypes
 from natlens.kernel.libbpf import Object
 from natlens.kernel.probe import VMLINUX_BTF
@@ -68,16 +67,17 @@ def open_object(wanted: str, compiled: Path, btf: Path = VMLINUX_BTF) -> Object:
             f"loader: core: {lack}, which the compiled programs need; use a distribution kernel of 5.10 or later, or "
             "loader: bcc"
         )
-    return Compiled(lack)
+    return Compiled(lack, can_do_without=btf.exists())
 
 
 class Compiled(Object):
     """Maps made by libbpf, programs compiled and loaded by a child process; otherwise like any other object."""
 
-    def __init__(self, why: str = "loader: bcc") -> None:
-        """``why`` says what spoke against the CO-RE object."""
+    def __init__(self, why: str = "loader: bcc", *, can_do_without: bool = False) -> None:
+        """``why`` says what spoke against the CO-RE object, ``can_do_without`` whether it may still be loaded."""
         super().__init__(MAPS)
         self._why = why
+        self.can_do_without = can_do_without
         self._programs: dict[str, int] = {}
         self.peak_kib = 0
         self.seconds = 0.0
@@ -90,6 +90,8 @@ class Compiled(Object):
         Raises MissingFeature where bcc or the kernel's headers are not there, KernelError where bcc or the kernel
         refuses.
         """
+        from natlens.kernel.bcc_process import ask  # subprocess
+
         super().load()
         began = time.monotonic()
         try:

@@ -20,7 +20,7 @@ def _without_btf(empty: Path) -> tuple[str, ...]:
 def test_records_are_the_same_with_three_capabilities_and_no_btf(shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     wire = shop.wire()
-    arguments = "--interval=60", "--loader=auto", shop.identity_file(tmp_path)
+    arguments = "--interval=3600", "--loader=auto", shop.identity_file(tmp_path)
     with bcc_headers(tmp_path):
         before = (*_without_btf(tmp_path / "empty"), *AS_IN_KUBERNETES)
         agent = Agent(shop.namespace, tmp_path / "out", *arguments, before=before)

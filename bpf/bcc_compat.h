@@ -19,6 +19,10 @@
 #undef SEC /* bcc gives every function that is no static one a section of its own */
 #define SEC(name)
 
+#ifndef barrier_var /* as in bpf_helpers.h */
+#define barrier_var(var) asm volatile("" : "+r"(var))
+#endif
+
 /* Maps and global variables are there already, made by user space from maps.h itself: they go by file descriptor. Their
  * names are macros, so none may be a struct's too. */
 struct bcc_map;

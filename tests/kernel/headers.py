@@ -1,6 +1,6 @@
 """Kernel headers for bcc made from the running kernel's BTF: the types that natlens reads, for want of the real ones.
 
-Real headers take bcc some 6 s to read, these 0.5 s, and each field is where the running kernel has it.
+Compiling takes half the time that it takes with real ones, and each field is where the running kernel has it.
 """
 
 import json

@@ -2,6 +2,7 @@
 
 PYTHON := .venv/bin/python
 OBJECT := exporter/natlens/kernel/natlens.bpf.o
+HOOKS := exporter/natlens/kernel/hooks.bpf.o
 BPF_SOURCES := $(wildcard bpf/*.c bpf/*.h)
 BPF_FLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Werror -Wno-pointer-bool-conversion \
 	-I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
@@ -32,7 +33,7 @@ help: ## this list
 
 setup: .venv/.installed ## tools and Python packages, from distribution and locked, hash-checked requirements
 
-bpf: $(OBJECT)
+bpf: $(OBJECT) $(HOOKS)
 
 demo: setup ## real traffic through real NAT on a throwaway node: a table, OTLP in a file, one line of result
 	@mkdir -p .cache
@@ -75,10 +76,10 @@ lock: setup ## choose versions anew
 	.venv/bin/$(LOCK) --extra dev --output-file tests/requirements.txt pyproject.toml
 
 clean: ## everything that was built
-	rm -rf .venv .cache dist build $(OBJECT)
+	rm -rf .venv .cache dist build $(OBJECT) $(HOOKS)
 
-$(OBJECT): $(BPF_SOURCES) | .cache/packages
-	clang $(BPF_FLAGS) -c bpf/natlens.bpf.c -o $@.tmp
+$(OBJECT) $(HOOKS): exporter/natlens/kernel/%.o: bpf/%.c $(BPF_SOURCES) | .cache/packages
+	clang $(BPF_FLAGS) -c $< -o $@.tmp
 	llvm-strip -g $@.tmp
 	mv $@.tmp $@
 
@@ -96,7 +97,7 @@ $(OBJECT): $(BPF_SOURCES) | .cache/packages
 	fi
 	@touch $@
 
-.venv/.installed: tests/requirements.txt pyproject.toml $(OBJECT)
+.venv/.installed: tests/requirements.txt pyproject.toml $(OBJECT) $(HOOKS)
 	python3 -m venv .venv
 	@echo "installing Python packages (hash-checked) …"
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt

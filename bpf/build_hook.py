@@ -1,4 +1,4 @@
-"""Hatchling build hook: compile the CO-RE object that the wheel carries."""
+"""Hatchling build hook: compile the CO-RE objects that the wheel carries."""
 
 import subprocess
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-OBJECT = "exporter/natlens/kernel/natlens.bpf.o"
+OBJECTS = [f"exporter/natlens/kernel/{name}.bpf.o" for name in ("natlens", "hooks")]
 
 
 class BpfObject(BuildHookInterface):  # type: ignore[type-arg]  # hatchling's type parameter is its own affair
@@ -15,6 +15,7 @@ class BpfObject(BuildHookInterface):  # type: ignore[type-arg]  # hatchling's ty
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002  # hatchling's signature
         """Compile before the wheel's files are collected."""
         subprocess.run(["make", "-s", "bpf"], cwd=self.root, check=True)
-        build_data["artifacts"].append(f"/{OBJECT}")
-        if not Path(self.root, OBJECT).is_file():
-            raise RuntimeError(f"make bpf made no {OBJECT}")
+        for made in OBJECTS:
+            build_data["artifacts"].append(f"/{made}")
+            if not Path(self.root, made).is_file():
+                raise RuntimeError(f"make bpf made no {made}")

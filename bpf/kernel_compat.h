@@ -6,10 +6,19 @@
 #ifndef NATLENS_KERNEL_COMPAT_H
 #define NATLENS_KERNEL_COMPAT_H
 
+#ifndef TRACING
+#define TRACING 0 /* the programs of this object are not fentry and kprobe */
+#endif
+
 #define CORE __attribute__((preserve_access_index))
 
+struct ns_common {
+	unsigned int inum;
+} CORE;
+
 struct net {
-};
+	struct ns_common ns;
+} CORE;
 
 typedef struct {
 	struct net *net;
@@ -26,6 +35,16 @@ struct sk_buff {
 	__u16 inner_transport_header;
 	__u16 inner_network_header;
 	__u16 network_header;
+	__u16 transport_header;
+	unsigned int len;
+	int skb_iif;
+	unsigned char *head;
+	unsigned int end; /* an offset wherever pointers have 64 bits (NET_SKBUFF_DATA_USES_OFFSET) */
+} CORE;
+
+struct skb_shared_info {
+	unsigned short gso_size;
+	unsigned short gso_segs;
 } CORE;
 
 /* Not CO-RE: copied out whole. The layout has not changed since v2.6.24 (commit 8ce8439a31d7). */
@@ -69,6 +88,26 @@ struct nf_conn {
 #define IP_CT_NEW 2
 #define IP_CT_IS_REPLY 3
 #define IPS_ASSURED (1 << 2)
+#define IPS_DST_NAT (1 << 5)
+#define IPS_NAT_DONE (1 << 7 | 1 << 8) /* of source and of destination: the tuples will not change any more */
+
+/* include/net/netfilter/nf_nat.h */
+#define NF_NAT_MANIP_SRC 0
+#define NF_NAT_MANIP_DST 1
+
+/* A kprobe's context is the registers: which ones carry arguments is the machine's own affair. One object serves all
+ * machines, so the running kernel's BTF tells. */
+struct pt_regs___x86 {
+	unsigned long di, si, dx, cx;
+} CORE;
+
+struct user_pt_regs {
+	__u64 regs[4];
+} CORE; /* arm64 */
+
+#define KPROBE_ARGUMENT(ctx, x86, number)                                                                              \
+	(bpf_core_field_exists(struct pt_regs___x86, x86) ? BPF_CORE_READ((struct pt_regs___x86 *)(ctx), x86)          \
+							  : BPF_CORE_READ((struct user_pt_regs *)(ctx), regs[number]))
 
 /* What the kernel has of the functions below: set before loading (exporter/natlens/kernel/programs.py). It cannot be
  * asked by a weak function's address: only v6.4 (commit 58aa2afbb1e6) lets ld_imm64 name one, and libbpf before v1.2
@@ -94,10 +133,10 @@ extern struct nf_conn *bpf_skb_ct_lookup(struct __sk_buff *skb, struct bpf_sock_
 					 struct bpf_ct_opts *opts, __u32 opts_size) __ksym __weak;
 extern void bpf_ct_release(struct nf_conn *ct) __ksym __weak;
 
-/* v5.11, commit d05512618056. Without it the precise clock is read for every packet. */
+/* v5.11, commit d05512618056. Without it the precise clock is read for every packet. Tracing programs may not. */
 static __always_inline __u64 coarse_ns(void)
 {
-	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_ktime_get_coarse_ns))
+	if (!TRACING && bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_ktime_get_coarse_ns))
 		return bpf_ktime_get_coarse_ns();
 	return bpf_ktime_get_ns();
 }

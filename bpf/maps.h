@@ -12,6 +12,10 @@
  * update of the outer map (the kernel waits for a grace period there): all three change at one instant. */
 volatile __u32 active_window SEC(".data.window") = 0; /* a map of its own: user space writes nothing else */
 
+/* Whether packets tell of their own NAT (tc reading and look-up); 0 where option nat_source leaves that to another
+ * source. Known before the verifier runs: it takes the code out. */
+const volatile __u8 packets_tell SEC(".rodata.learn") = 1;
+
 /* Sizes of the inner maps are set at load time from options (window_rows, window_translations); what is
  * here only gives each template a shape. Preallocated: the fast path must not wait for an allocator, and
  * "full" must mean full, not "the allocator could not keep up". */

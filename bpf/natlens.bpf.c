@@ -36,7 +36,7 @@ static __always_inline int came_in(struct __sk_buff *ctx, const __u32 link_heade
 	if (!parse(ctx, &packet, link_header, active >> 1))
 		return NEXT;
 	row = account(&packet, window, &word);
-	if (row && row->conntrack == CONNTRACK_UNASKED && has.lookup_conntrack) {
+	if (packets_tell && row && row->conntrack == CONNTRACK_UNASKED && has.lookup_conntrack) {
 		learn_lookup(ctx, &packet, window, &word);
 		tell(row, &word);
 	}
@@ -68,7 +68,7 @@ static __always_inline int goes_out(struct __sk_buff *ctx, const __u32 link_head
 
 	if (!parse(ctx, &packet, link_header, active >> 1))
 		return NEXT;
-	if (has.packet_conntrack)
+	if (packets_tell && has.packet_conntrack)
 		learn_attached(ctx, &packet, window, came_in_by, &word);
 	if (!counts || !sent_by_host(came_in_by) || forwarded_fragment(ctx, &packet, came_in_by))
 		return NEXT;

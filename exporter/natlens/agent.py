@@ -98,9 +98,10 @@ def _load(options: Options, stack: ExitStack) -> "Object":
     return loaded
 
 
-def _tell_losses() -> None:
+def _tell_losses(source: str) -> None:
+    """Log what this kernel cannot do; what another source of NAT stands in for was told when it was chosen."""
     for finding in Features.probe().findings():
-        if not finding.present:
+        if not finding.present and (source == "tc" or not finding.name.startswith("NAT ")):
             log.warning("%s; natlens doctor tells more", finding.lost)
 
 
@@ -130,7 +131,7 @@ def run(options: Options, health: Health, shown: "Outlet | None" = None) -> int:
         capture = Capture(options, health, loaded)
         stack.callback(capture.close)
         stack.callback(telemetry.finish)  # it reads the capture's maps
-        _tell_losses()
+        _tell_losses(capture.source.name)
         exports = Exports(options, metrics, outlets, health, time.time_ns(), telemetry)
         telemetry.start(own, exports.resource, [Account(loaded)], metrics.temporality)
         pipeline = Pipeline(options, capture, names, exports, health, metrics.interval_ns / SECOND)

@@ -17,6 +17,7 @@ from natlens.exports import Exports
 from natlens.flows.join import Carry, join
 from natlens.flows.oneway import unexplained
 from natlens.flows.report import Limits
+from natlens.flows.told import translations_of
 from natlens.health import Health
 from natlens.identity.endpoint import Identity
 from natlens.identity.naming import FourEnds, name_ends
@@ -24,6 +25,7 @@ from natlens.identity.standing import Standing
 from natlens.identity.waiting import Interval, Waiting
 from natlens.kernel import conntrack
 from natlens.kernel.capture import Capture
+from natlens.kernel.ctevents import Events
 from natlens.kernel.memory import give_back
 from natlens.kernel.windows import TRANSLATIONS, Window
 from natlens.otlp.batch import Batch
@@ -37,6 +39,7 @@ SECOND = 1_000_000_000
 WAKING_NS = 50_000_000  # what it may take this thread to be woken
 COLLECT_S = 15.0
 LOOK_S = 0.05  # how often is looked whether there are names yet
+RESYNCED = 500_000  # entries that are read at most where events were lost
 ASKED = 500  # tuples a window that ctnetlink is asked for: a scan must not stop the agent (50 µs each)
 
 
@@ -94,8 +97,10 @@ def limits(options: Options) -> Limits:
 
 def take(capture: Capture, carry: Carry, health: Health) -> Window:
     """Close the window, and ask ctnetlink for what its own packets do not explain."""
-    window = capture.take()
-    tuples = unexplained(window, carry)
+    window, events = capture.take(), capture.source.events
+    if events:
+        window = _with_events(window, carry, events, health)
+    tuples = unexplained(window, carry, every=events is not None)
     health.add("conntrack_not_asked", max(len(tuples) - ASKED, 0))
     if not len(tuples):
         return window
@@ -105,6 +110,18 @@ def take(capture: Capture, carry: Carry, health: Health) -> Window:
         health.add("conntrack_not_asked", min(len(tuples), ASKED))
         return window
     return replace(window, translations=np.concatenate([window.translations, answers]))
+
+
+def _with_events(window: Window, carry: Carry, events: Events, health: Health) -> Window:
+    """Return the window with what conntrack's events told; where some were lost, with all that conntrack knows."""
+    told = events.take()
+    translations, again = translations_of(told.events, window, carry.live)
+    events.tell_again(again)
+    parts = [window.translations, translations]
+    if told.overruns:
+        health.add("conntrack_overruns", told.overruns)
+        parts.append(_older(RESYNCED))
+    return replace(window, translations=np.concatenate(parts))
 
 
 def _older(limit: int) -> npt.NDArray[np.void]:
@@ -171,9 +188,10 @@ class Pipeline:
         self._capture.refresh()
         self._known = _older(self._options.max_connections)
         log.info(
-            "capturing on %d interfaces by %s, reporting every %g s",
+            "capturing on %d interfaces by %s, NAT by %s, reporting every %g s",
             self._health.snapshot().get("interfaces_covered", 0),
             self._capture.attached_by,
+            self._capture.source.name,
             self._options.interval,
         )
         self._health.set("capturing", 1)

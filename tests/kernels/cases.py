@@ -32,6 +32,7 @@ CASES = (
     Case("fentry", "NAT by `fentry`", NAT, {SOURCE: "fentry"}, FEW, option="nat_source"),
     Case("kprobe", "NAT by `kprobe`", NAT, {SOURCE: "kprobe"}, FEW, option="nat_source"),
     Case("ctnetlink", "NAT by `ctnetlink`", NAT, {SOURCE: "ctnetlink"}, FEW, option="nat_source"),
+    Case("capabilities", "Three capabilities alone, lockdown", ("tests/kernels/inside",)),  # last: no way leads back
 )
 
 

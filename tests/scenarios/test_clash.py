@@ -46,6 +46,7 @@ def attempt(lab: Lab, state: State) -> int:
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU: nothing races")
 @pytest.mark.parametrize("answers", [False, True])
 def test_two_threads_of_one_socket_race_to_two_backends(lab: Lab, answers: bool) -> None:
+    lab.not_by_events("two entries share the octets of one tuple: ambiguous, and counted so")
     lab.nat.service(SERVICE, "udp", 53, [(lab.pod(name).ip, 5353) for name in ("b1", "b2")])
     with contextlib.ExitStack() as stack:
         for name in ("b1", "b2"):

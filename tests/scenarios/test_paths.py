@@ -39,7 +39,7 @@ def test_macvlan_pod_with_nat_of_its_own(setup: Setup) -> None:
             port = talk(pod, (SERVICE, 80), 2000)
         seen = tcp("192.0.2.77", port, outside.ip, 8080)
         lab.check(Flow(seen, dialled="mac", answered="outside").untracked())
-        assert lab.health.count("kernel_foreign_netns") > 0
+        assert lab.health.count("kernel_foreign_netns") > 0 or lab.source != "tc"
 
 
 @attached

@@ -115,6 +115,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             "clsact filters."
         ),
     ] = "auto"
+    nat_source: Annotated[
+        Literal["auto", "tc", "fentry", "kprobe", "ctnetlink"],
+        RARE,
+        Meta(
+            description="How NAT is learned. auto: from the packets themselves where the kernel lets a tc program read "
+            "their conntrack entry (6.2 and later), else by fentry, else by kprobe, else from conntrack's events; "
+            "records say which (nat.source)."
+        ),
+    ] = "auto"
     identity_file: Annotated[
         Annotated[str, NAME] | None,
         PATH,

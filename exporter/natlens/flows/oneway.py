@@ -17,20 +17,29 @@ from natlens.kernel.windows import Window
 __all__ = ["unexplained"]
 
 
-def unexplained(window: Window, carry: Carry) -> npt.NDArray[np.void]:
+def unexplained(window: Window, carry: Carry, *, every: bool = False) -> npt.NDArray[np.void]:
     """Return the tuples (dtype TUPLE) of TCP and UDP rows that conntrack might still explain.
 
-    These came in, were one packet, were not answered under the inverse of their tuple, and are neither ORIGINAL nor
-    REPLY of a translation in this window or of a connection whose zone is known from an earlier one. Multicast is left
-    out: it is never translated.
+    With ``every`` (events tell of what begins, and of nothing else): those of connections that are not known, for they
+    were silent for so long that they were forgotten. What the host sent is asked for as what would answer it.
+
+    Without: these came in, were one packet, and were not answered under the inverse of their tuple. Either way they are
+    neither ORIGINAL nor REPLY of a translation in this window or of a connection whose zone is known from an earlier
+    one. Multicast is left out: it is never translated.
     """
     value, side = window.rows["value"], window.rows["key"]["side"]
     tuples = window.rows["key"]["tuple"]
     multicast = (tuples["dst"][:, 0] == 0xFF) | ((tuples["family"] == 4) & (tuples["dst"][:, 12] >= 224))
-    alone = (value["packets"] == 1) & (value["conntrack"] == ConntrackWord.UNASKED) & ~multicast
-    alone &= (side == Side.INGRESS) & np.isin(tuples["proto"], (TCP, UDP))
-    asked = gather(tuples, alone)
-    asked = asked[~among(inverse(asked), tuples)]
+    asks = (value["conntrack"] == ConntrackWord.UNASKED) & ~multicast & np.isin(tuples["proto"], (TCP, UDP))
+    if every:
+        asked = np.unique(
+            np.concatenate(
+                [gather(tuples, asks & (side == Side.INGRESS)), inverse(gather(tuples, asks & (side == Side.EGRESS)))]
+            )
+        )
+    else:
+        asked = gather(tuples, asks & (value["packets"] == 1) & (side == Side.INGRESS))
+        asked = asked[~among(inverse(asked), tuples)]
     if not len(asked):
         return asked
     known = np.flatnonzero(carry.live["zone"] >= 0)

@@ -12,6 +12,7 @@ from natlens.kernel.libbpf import Object
 from natlens.kernel.links import Bell, list_links
 from natlens.kernel.netlink import route_socket
 from natlens.kernel.programs import load
+from natlens.kernel.sources import choose_source
 from natlens.kernel.windows import Window, Windows
 
 __all__ = ["Capture"]
@@ -26,10 +27,16 @@ class Capture:
         """Load, unless that was done; nothing is attached yet. Raises KernelError and its kin."""
         self._options, self._health = options, health
         self._object = loaded or load(options)
+        self.source = choose_source(options.nat_source, self._object)
         self._windows = Windows(self._object)
         self._counted_fd = self._object.map_fd("counted_interfaces")
         self._route = route_socket()
-        self._attachment = attach.choose(options.attach, self._object.program_fd("ingress_l2"), self._route)
+        try:
+            self._attachment = attach.choose(options.attach, self._object.program_fd("ingress_l2"), self._route)
+        except KernelError:
+            self._route.close()
+            self.source.close()
+            raise
         self._plans: dict[int, Plan] = {}
         self._seen: dict[str, int] = {}
         self.bell = Bell()
@@ -122,11 +129,13 @@ class Capture:
     def detach(self) -> None:
         """Stop capturing; the last window can still be taken."""
         self._attachment.close()
+        self.source.detach()
         self._plans.clear()
 
     def close(self) -> None:
         """Leave no trace."""
         self.detach()
+        self.source.close()
         self.bell.close()
         self._route.close()
         self._object.close()

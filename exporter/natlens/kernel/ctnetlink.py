@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator
 
 __all__ = [
+    "DELETED",
     "DONE",
     "ENTRY",
     "ERROR",
@@ -17,6 +18,7 @@ __all__ = [
     "dump_request",
     "error_code",
     "get_request",
+    "is_translated",
     "key",
     "messages",
 ]
@@ -24,6 +26,7 @@ __all__ = [
 SUBSYSTEM = 1 << 8  # NFNL_SUBSYS_CTNETLINK
 GET = SUBSYSTEM | 1  # IPCTNL_MSG_CT_GET
 ENTRY = SUBSYSTEM | 0  # IPCTNL_MSG_CT_NEW: how entries are answered
+DELETED = SUBSYSTEM | 2  # IPCTNL_MSG_CT_DELETE: an entry that ended
 ERROR, DONE = 2, 3
 REQUEST, DUMP = 0x1, 0x300
 
@@ -45,6 +48,11 @@ SCOPE = struct.Struct("=HH")  # struct translation_key after its tuples: zone, r
 KEY_BYTES = 2 * TUPLE.size + SCOPE.size
 
 Attributes = dict[int, bytes]
+
+PLAIN = struct.Struct("!I4x4x4s4x4s4x4xB3x4xH2x4xH2xI4x4x4s4x4s4x4xB3x4xH2x4xH2x")
+"""ORIGINAL and REPLY of a protocol with ports over IPv4, as the kernel writes them: of nearly every entry."""
+PLAIN_HEADS = tuple(int.from_bytes(ATTRIBUTE.pack(PLAIN.size // 2, kind | NESTED), "big") for kind in (ORIGINAL, REPLY))
+ZONE_HEAD = ATTRIBUTE.pack(ATTRIBUTE.size + 2, ZONE)
 
 
 def dump_request(family: int) -> bytes:
@@ -83,14 +91,45 @@ def error_code(body: bytes) -> int:
 def key(body: bytes) -> bytes | None:
     """Return an entry as ``struct translation_key`` of bpf/types.h; None where a tuple of it is missing or odd.
 
-    ``body`` is that of a message of type :data:`ENTRY`.
+    ``body`` is that of a message of type :data:`ENTRY`. Costs 3 µs, or 30 where it is not as nearly all are.
     """
+    return _plain_key(body) or _odd_key(body)
+
+
+def _plain_key(body: bytes) -> bytes | None:
+    if len(body) < GENERIC.size + PLAIN.size:
+        return None
+    head, source, destination, protocol, sport, dport, other, answerer, asker, same, from_port, to_port = (
+        PLAIN.unpack_from(body, GENERIC.size)
+    )
+    if (head, other) != PLAIN_HEADS or protocol != same or protocol not in WITH_PORTS:
+        return None
+    zone, at = 0, GENERIC.size + PLAIN.size
+    if body[at : at + ATTRIBUTE.size] == ZONE_HEAD:
+        zone = int.from_bytes(body[at + ATTRIBUTE.size : at + ATTRIBUTE.size + 2], "big")
+    return (
+        TUPLE.pack(V4_MAPPED + source, V4_MAPPED + destination, sport, dport, protocol, 4, 0)
+        + TUPLE.pack(V4_MAPPED + answerer, V4_MAPPED + asker, from_port, to_port, protocol, 4, 0)
+        + SCOPE.pack(zone, 0)
+    )
+
+
+def _odd_key(body: bytes) -> bytes | None:
     entry = attributes(body[GENERIC.size :])
     try:
         tuples = _tuple(entry[ORIGINAL]) + _tuple(entry[REPLY])
     except (KeyError, IndexError, struct.error):
         return None
     return tuples + SCOPE.pack(int.from_bytes(entry.get(ZONE, b""), "big"), 0)
+
+
+def is_translated(key: bytes) -> bool:
+    """Tell whether REPLY is more than the inverse of ORIGINAL; ``key`` is what :func:`key` returns."""
+    source, destination, sport, dport, protocol, *_ = TUPLE.unpack_from(key)
+    other_source, other_destination, other_sport, other_dport, *_ = TUPLE.unpack_from(key, TUPLE.size)
+    if (source, destination) != (other_destination, other_source):
+        return True
+    return sport != other_sport if protocol in ICMP else (sport, dport) != (other_dport, other_sport)
 
 
 def _tuple(nested: bytes) -> bytes:

@@ -5,6 +5,7 @@ from pathlib import Path
 from natlens.config import Options
 from natlens.kernel.libbpf import Object
 from natlens.kernel.probe import Features, require
+from natlens.kernel.sources import packets_tell
 
 __all__ = ["load", "opened"]
 
@@ -17,7 +18,7 @@ def load(options: Options) -> Object:
     Raises MissingCapability, MissingFeature and KernelError.
     """
     require()
-    loaded = opened()
+    loaded = opened(options.nat_source)
     for index in (0, 1):
         loaded.resize(f"rows_{index}", options.window_rows)
         loaded.resize(f"translations_{index}", options.window_translations)
@@ -26,8 +27,9 @@ def load(options: Options) -> Object:
     return loaded
 
 
-def opened() -> Object:
-    """Return the object, told what this kernel has, before it is loaded; raises MissingFeature."""
+def opened(nat_source: str = "auto") -> Object:
+    """Return the object, told what this kernel has and what is wanted, before it is loaded; raises MissingFeature."""
     found, features = Object(OBJECT), Features.probe()
     found.set_constants(".rodata.kernel_functions", bytes([features.packet, features.lookup]))
+    found.set_constants(".rodata.learn", bytes([packets_tell(nat_source)]))
     return found

@@ -282,4 +282,19 @@ CAPTURE: list[Metric] = [
             "info",
         ),
     ),
+    Metric(
+        "natlens.conntrack.overruns",
+        "counter",
+        "{overrun}",
+        "How often events of conntrack were lost, because they came faster than they were read; all of conntrack was "
+        "then read anew.",
+        (Source("conntrack_overruns"),),
+        Alert(
+            "NatlensConntrackOverruns",
+            added("natlens_conntrack_overruns_total"),
+            "Events of conntrack were lost; connections that began and ended meanwhile may be without NAT.",
+            "Only where nat_source is ctnetlink (see the log). More CPU for natlens, or a kernel of 6.2 or later.",
+            "info",
+        ),
+    ),
 ]

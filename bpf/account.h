@@ -102,9 +102,14 @@ static __always_inline long insert(void *rows, const struct packet *packet, cons
 	return bpf_map_update_elem(rows, &packet->key, &row, BPF_NOEXIST);
 }
 
+/* Rules and sampling (rules.h): whether a packet's row was left out lately; whether a packet without a row gets one. */
+static __always_inline bool was_left_out(const struct packet *packet);
+static __always_inline bool is_left_out(struct __sk_buff *ctx, const struct packet *packet, const struct word *word);
+
 /* Count the packet; `word` may be empty. Returns its row where conntrack can be asked about it: not of the first packet
  * of a connection, for the entry that it would find is that of the port's last one. */
-static __always_inline struct row *account(const struct packet *packet, __u32 window, const struct word *word)
+static __always_inline struct row *account(struct __sk_buff *ctx, const struct packet *packet, __u32 window,
+					   const struct word *word)
 {
 	void *rows = bpf_map_lookup_elem(&rows_windows, &window);
 	struct row *row;
@@ -115,8 +120,12 @@ static __always_inline struct row *account(const struct packet *packet, __u32 wi
 		COUNT(windows_missing);
 		return NULL;
 	}
+	if (was_left_out(packet))
+		return NULL;
 	row = bpf_map_lookup_elem(rows, &packet->key);
 	if (!row) {
+		if (is_left_out(ctx, packet, word))
+			return NULL;
 		error = insert(rows, packet, word);
 		if (!error)
 			return NULL;

@@ -11,8 +11,29 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-STRUCTS = ("tuple", "row_key", "row", "retired_key", "translation_key", "translation", "fragment_key", "fragment")
-ENUMS = {"side": "Side", "translation_source": "TranslationSource", "conntrack_word": "ConntrackWord", "syn": "Syn"}
+STRUCTS = (
+    "tuple",
+    "row_key",
+    "row",
+    "retired_key",
+    "translation_key",
+    "translation",
+    "fragment_key",
+    "fragment",
+    "rule_ends",
+    "address_prefix",
+    "port_prefix",
+    "controls",
+    "verdict",
+    "left_out_count",
+)
+ENUMS = {
+    "side": "Side",
+    "translation_source": "TranslationSource",
+    "conntrack_word": "ConntrackWord",
+    "syn": "Syn",
+    "cause": "Cause",
+}
 HEADER = '''"""Structs, enums and counters shared with the kernel.
 
 Generated from the BTF of bpf/natlens.bpf.c by bpf/generate_structs.py (`make structs`): do not edit.

@@ -21,6 +21,7 @@
 #include "parse.h"
 #include "account.h"
 #include "learn.h"
+#include "rules.h"
 #include "hooks.h"
 
 /* The same since v5.1 (commit cc5e4ee0e0ce) up to v6.18: nf_nat_manip_pkt(skb, ct, manip, direction). */

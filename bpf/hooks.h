@@ -77,8 +77,8 @@ static __always_inline void recall(struct translation_key *key, const struct nf_
 	bpf_map_delete_elem(&begun_connections, &name);
 }
 
-static __always_inline void remember(const struct translation_key *key, const struct nf_conn *ct,
-				     const struct packet *packet, __u32 window, __u32 ifindex)
+static __always_inline void put_aside(const struct translation_key *key, const struct nf_conn *ct,
+				      const struct packet *packet, __u32 window, __u32 ifindex)
 {
 	struct begun_key name = {.original = key->original, .entry = (unsigned long)ct};
 	struct begun begun = {.first_ns = bpf_ktime_get_ns(),
@@ -108,7 +108,7 @@ static __always_inline int manipulated(const struct sk_buff *skb, const struct n
 	if (original && manip == (status & IPS_DST_NAT ? NF_NAT_MANIP_DST : NF_NAT_MANIP_SRC))
 		measure_whole(&packet, skb, key.original.proto);
 	if ((status & IPS_NAT_DONE) != IPS_NAT_DONE) {
-		remember(&key, ct, &packet, window, ifindex);
+		put_aside(&key, ct, &packet, window, ifindex);
 		return 0;
 	}
 	if (is_inverse(&key.original, &key.reply))

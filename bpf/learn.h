@@ -86,6 +86,9 @@ static __always_inline void read_tuples(struct translation_key *key, const struc
 	from_conntrack(&key->reply, &from);
 }
 
+/* Rules and sampling judge by it (rules.h). */
+static __always_inline void remember(const struct translation_key *key);
+
 /* The packet's own entry: at egress NAT has been done and the entry is still attached. Untrusted in two ways: it may
  * belong to another namespace (a macvlan pod's own NAT), or to the connection an ICMP error relates to. */
 static __always_inline void learn_attached(struct __sk_buff *ctx, const struct packet *packet, __u32 window,
@@ -110,6 +113,7 @@ static __always_inline void learn_attached(struct __sk_buff *ctx, const struct p
 		return;
 	}
 	key.zone = zone_of(ct);
+	remember(&key);
 	word->zone = key.zone;
 	word->direction = original ? CONNTRACK_ORIGINAL : CONNTRACK_REPLY;
 	/* An entry without NAT still tells zone and initiator. A later packet of TCP or UDP is looked up where it comes
@@ -121,21 +125,14 @@ static __always_inline void learn_attached(struct __sk_buff *ctx, const struct p
 		tell_forwarded(packet, window, ifindex, word);
 }
 
-/* Ask conntrack by the packet's tuple: for connections that never leave by a covered egress (one-way to a process of
- * the node). Costs up to 1.3 us, so once a row and window, and not for the first packet, which has no entry yet. */
-static __always_inline void learn_lookup(struct __sk_buff *ctx, const struct packet *packet, __u32 window,
-					 struct word *word)
+/* Look up the entry that the packet's tuple is in, in zone 0. Returns conntrack's direction, or -1 where there is none.
+ */
+static __always_inline int look_up(struct __sk_buff *ctx, const struct tuple *tuple, struct translation_key *key)
 {
-	const struct tuple *tuple = &packet->key.tuple;
 	struct bpf_ct_opts opts = {.netns_id = BPF_F_CURRENT_NETNS, .l4proto = tuple->proto};
 	struct bpf_sock_tuple ask = {};
-	struct translation_key key = {};
 	struct nf_conn *ct;
-	bool original;
 
-	word->direction = CONNTRACK_UNKNOWN;
-	if (!has_lookup(tuple))
-		return;
 	if (tuple->family == 4) {
 		ask.ipv4.saddr = *(__be32 *)&tuple->src[12];
 		ask.ipv4.daddr = *(__be32 *)&tuple->dst[12];
@@ -150,15 +147,32 @@ static __always_inline void learn_lookup(struct __sk_buff *ctx, const struct pac
 		ct = bpf_skb_ct_lookup(ctx, &ask, sizeof(ask.ipv6), &opts, sizeof(opts));
 	}
 	if (!ct)
-		return;
-	original = opts.dir == 0;
-	read_tuples(&key, ct);
-	key.zone = zone_of(ct);
+		return -1;
+	read_tuples(key, ct);
+	key->zone = zone_of(ct);
 	bpf_ct_release(ct);
+	return opts.dir;
+}
+
+/* Ask conntrack by the packet's tuple: for connections that never leave by a covered egress (one-way to a process of
+ * the node). Costs up to 1.3 us, so once a row and window, and not for the first packet, which has no entry yet. */
+static __always_inline void learn_lookup(struct __sk_buff *ctx, const struct packet *packet, __u32 window,
+					 struct word *word)
+{
+	const struct tuple *tuple = &packet->key.tuple;
+	struct translation_key key = {};
+	int direction;
+
+	word->direction = CONNTRACK_UNKNOWN;
+	if (!has_lookup(tuple))
+		return;
+	direction = look_up(ctx, tuple, &key);
+	if (direction < 0)
+		return;
 	word->zone = key.zone;
-	word->direction = original ? CONNTRACK_ORIGINAL : CONNTRACK_REPLY;
+	word->direction = direction ? CONNTRACK_REPLY : CONNTRACK_ORIGINAL;
 	if (!is_inverse(&key.original, &key.reply))
-		store(&key, packet, window, 0, original, false, TRANSLATION_LOOKUP);
+		store(&key, packet, window, 0, !direction, false, TRANSLATION_LOOKUP);
 }
 
 #endif

@@ -76,6 +76,72 @@ struct {
 	__type(value, struct fragment);
 } fragments SEC(".maps");
 
+/* What the user asks for, fixed when the programs are loaded: where it is nothing, the verifier removes all of rules.h.
+ */
+const volatile struct controls capture_controls SEC(".rodata.controls");
+
+/* What holds of an address, and of a port: the longest prefix has every rule that is about it. One prefix for each
+ * network of a rule, of which there are four at most; a range of ports is up to 30 prefixes. And one that holds of
+ * everything. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, CAUSE_SAMPLING * 4 + 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct address_prefix);
+	__type(value, struct rule_ends);
+} rule_addresses SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, CAUSE_SAMPLING * 4 * 30 + 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct port_prefix);
+	__type(value, struct rule_ends);
+} rule_ports SEC(".maps");
+
+/* Rules by side, family and protocol (two bits, and the number): all that there can be. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, __u64);
+} rule_kinds SEC(".maps");
+
+/* Interface → the rules that ask for no interface, or for one of its name. As many as counted_interfaces. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, __u64);
+} rule_interfaces SEC(".maps");
+
+/* Rows that are not there because a rule or sampling said so: they are not asked about again at every packet. Two that
+ * fall into one place take turns, and what is overwritten is asked again. As many as rows of a window, by the same
+ * option, if there are rules or sampling. An array: a hash map's look-up costs as much as counting the packet. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct verdict);
+} verdicts SEC(".maps");
+
+/* Of the packet that a CPU works on. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct known);
+} known_connection SEC(".maps");
+
+/* One entry a rule, and one for sampling. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, CAUSE_SAMPLING + 1);
+	__type(key, __u32);
+	__type(value, struct left_out_count);
+} left_out_counts SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -97,5 +163,6 @@ enum side *export_side;
 enum translation_source *export_translation_source;
 enum conntrack_word *export_conntrack_word;
 enum syn *export_syn;
+enum cause *export_cause;
 
 #endif

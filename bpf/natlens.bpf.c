@@ -18,6 +18,7 @@
 #include "parse.h"
 #include "account.h"
 #include "learn.h"
+#include "rules.h"
 
 #define LINK_LAYER ETHERNET
 #define NO_LINK_LAYER 0
@@ -35,7 +36,7 @@ static __always_inline int came_in(struct __sk_buff *ctx, const __u32 link_heade
 
 	if (!parse(ctx, &packet, link_header, active >> 1))
 		return NEXT;
-	row = account(&packet, window, &word);
+	row = account(ctx, &packet, window, &word);
 	if (packets_tell && row && row->conntrack == CONNTRACK_UNASKED && has.lookup_conntrack) {
 		learn_lookup(ctx, &packet, window, &word);
 		tell(row, &word);
@@ -72,7 +73,7 @@ static __always_inline int goes_out(struct __sk_buff *ctx, const __u32 link_head
 		learn_attached(ctx, &packet, window, came_in_by, &word);
 	if (!counts || !sent_by_host(came_in_by) || forwarded_fragment(ctx, &packet, came_in_by))
 		return NEXT;
-	account(&packet, window, &word);
+	account(ctx, &packet, window, &word);
 	return NEXT;
 }
 

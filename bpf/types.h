@@ -108,6 +108,57 @@ struct fragment {
 	__u8 reserved DOC("0");
 };
 
+/* Why a packet is left out: the number of the rule that rejects it, or … */
+enum cause {
+	CAUSE_SAMPLING = 64, /* … this; so many rules there can be */
+};
+
+struct rule_ends {
+	__u64 any DOC("bit n: rule n holds where this is one of the four ends, before or after NAT");
+	__u64 source DOC("… where it is the initiator's");
+	__u64 destination DOC("… where it is what the initiator dialled");
+	__u64 responder DOC("… where it is what answers, after NAT");
+};
+
+struct address_prefix {
+	__u32 length DOC("bits of the address that count; IPv4: 96 more than it has itself");
+	__u8 address[16] DOC("as in struct tuple");
+};
+
+struct port_prefix {
+	__u32 length DOC("bits of the port that count");
+	__u16 port DOC("network order");
+	__u16 reserved DOC("0");
+};
+
+struct controls {
+	__u64 rejects DOC("bit n: rule n rejects");
+	__u64 anywhere DOC("rules that ask for no interface");
+	__u64 of_any_initiator DOC("rules that ask neither for source nor destination");
+	__u64 of_any_responder DOC("rules that do not ask for the responder");
+	__u32 rules DOC("how many there are");
+	__u32 sampling DOC("one of so many connections is counted; 0, 1: all");
+	__u32 verdicts DOC("places in the table of verdicts");
+	__u32 reserved DOC("0");
+};
+
+struct known {
+	struct translation_key key DOC("conntrack's tuples; where these are not known, the packet's own");
+	__u32 level DOC("enum knowledge");
+};
+
+struct verdict {
+	struct row_key key DOC("whose rows are left out; ifindex 0: nobody's");
+	__u32 tick DOC("jiffies when it was found");
+	__u8 by DOC("number of the rule that rejects, or enum cause");
+	__u8 reserved[3] DOC("0");
+};
+
+struct left_out_count {
+	__u64 packets DOC("segments");
+	__u64 octets DOC("as in struct row");
+};
+
 /* One field a counter: COUNT(field) in C; name, metric and documentation follow from here. */
 struct counters {
 	__u64 dropped_rows_full_packets DOC("packets not counted: the window's row map was full");

@@ -17,6 +17,7 @@ from natlens.exports import Exports
 from natlens.flows.join import Carry, join
 from natlens.flows.oneway import unexplained
 from natlens.flows.report import Limits
+from natlens.flows.selection import Selection
 from natlens.flows.told import translations_of
 from natlens.health import Health
 from natlens.identity.endpoint import Identity
@@ -100,7 +101,7 @@ def take(capture: Capture, carry: Carry, health: Health) -> Window:
     window, events = capture.take(), capture.source.events
     if events:
         window = _with_events(window, carry, events, health)
-    tuples = unexplained(window, carry, every=events is not None)
+    tuples = unexplained(window, carry, every=events is not None, sampling=capture.controls.sampling)
     health.add("conntrack_not_asked", max(len(tuples) - ASKED, 0))
     if not len(tuples):
         return window
@@ -168,6 +169,7 @@ class Pipeline:
         self._exports, self._health = exports, health
         self._reports, self._collections = Beat(options.interval), Beat(collect_s)
         self._limits = limits(options)
+        self._selection = Selection(capture.controls.rules, options.sampling, capture.controls.interfaces)
         self._carry = Carry()
         self._known = np.zeros(0, TRANSLATIONS)
         self._waiting = Waiting()
@@ -266,8 +268,9 @@ class Pipeline:
         """Return the window's connections; takes it out of the list."""
         carry = [self._carry]  # handed over like the window, not kept: see join
         self._carry = Carry()
-        joined = join(window.pop(), carry.pop(), self._limits, flush=flush)
+        joined = join(window.pop(), carry.pop(), self._limits, flush=flush, selection=self._selection)
         self._carry = joined.carry
+        self._capture.controls.tell(joined.decided, self._health)
         self._health.add("octets_ambiguous", joined.ambiguous_octets)
         self._health.set("connections_live", len(joined.carry.live))
         tally_connections(joined.connections, self._health)
@@ -290,6 +293,7 @@ class Pipeline:
                     interval_end_ns=interval.end_ns,
                     observed_ns=time.time_ns(),
                     standing=standing,
+                    sampling_rate=self._options.sampling,
                 )
             )
 

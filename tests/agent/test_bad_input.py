@@ -56,6 +56,13 @@ def check(
             ["--window-rows=many"],
             "--window-rows is 'many'; it must be a whole number of at least 1024 and at most 16777216",
         ),
+        (
+            ["--capture-rules=accept port=80, reject udp"],
+            "capture_rules='reject udp' has 'udp'; a condition is one of cidr=, port=, source.cidr=, source.port=, "
+            "destination.cidr=, destination.port=, responder.cidr=, responder.port=, protocol=, interface=, direction= "
+            "with its value, without spaces",
+        ),
+        (["--sampling=0"], "--sampling is '0'; it must be a whole number of at least 1 and at most 65536"),
         (["--attach=xdp"], "--attach is 'xdp'; it must be one of auto, tcx, clsact"),
         (
             ["--endpoint=collector:port"],

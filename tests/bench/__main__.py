@@ -27,6 +27,7 @@ def main() -> None:
     """Measure everything."""
     with tempfile.TemporaryDirectory() as directory, programs.noop_object(Path(directory)) as noop:
         programs.known_rows(noop)
+        programs.left_out()
         programs.new_rows(noop)
         learn.learned(noop)
     start.helped()

@@ -5,22 +5,26 @@ import statistics
 import struct
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from natlens.config import Options
 from natlens.kernel import libbpf
+from natlens.kernel.controls import Controls, prepare
 from natlens.kernel.programs import opened
+from natlens.kernel.rules import MOST
 from natlens.kernel.windows import Windows
 from tests.bench.figure import say, tell
 
-__all__ = ["known_rows", "new_rows", "noop_object"]
+__all__ = ["known_rows", "left_out", "new_rows", "noop_object"]
 
 REPEAT, ROUNDS = 1_000_000, 9
 ROWS = 400_000
 NEW = 100_000
 ETHERNET = bytes.fromhex("020000000002 020000000001")
 PAYLOAD = bytes(100)
+SYN, ACK = 0x02, 0x10
 
 
 def _compiled(source: Path, directory: Path) -> Path:
@@ -42,13 +46,16 @@ def noop_object(directory: Path) -> Iterator[libbpf.Object]:
 
 
 @contextmanager
-def _programs() -> Iterator[libbpf.Object]:
+def _programs(capture_rules: Sequence[str] = (), sampling: int = 1) -> Iterator[libbpf.Object]:
+    options = Options(window_rows=ROWS, capture_rules=list(capture_rules), sampling=sampling)
     with ExitStack() as stack:
         programs = opened()
         stack.callback(programs.close)
         for index in (0, 1):
             programs.resize(f"rows_{index}", ROWS)
+        prepare(programs, options)
         programs.load()
+        Controls(programs, options)
         yield programs
 
 
@@ -63,8 +70,8 @@ def _ip6(protocol: int, transport: bytes) -> bytes:
     return ETHERNET + b"\x86\xdd" + struct.pack("!IHBB", 6 << 28, len(transport), protocol, 64) + addresses + transport
 
 
-def _tcp() -> bytes:
-    return struct.pack("!HHIIBBHHH", 40000, 80, 1, 1, 5 << 4, 0x10, 1000, 0, 0) + PAYLOAD
+def _tcp(flags: int = ACK) -> bytes:
+    return struct.pack("!HHIIBBHHH", 40000, 80, 1, 1, 5 << 4, flags, 1000, 0, 0) + PAYLOAD
 
 
 def _udp(port: int, to: int = 53) -> bytes:
@@ -88,6 +95,33 @@ def known_rows(noop: libbpf.Object) -> None:
         say(name, value, "ns")
     worst = max(value for name, value in medians.items() if name != "tc_noop_ns")
     say("tc_same_flow_over_noop", worst / medians["tc_noop_ns"], "x")
+
+
+def left_out() -> None:
+    """Packets that a rule or sampling leaves out, beside those of known rows without either, and with rules.
+
+    There are as many rules as can be, and the last one is it.
+    """
+    tell("packets left out")
+    rules = [*(f"accept protocol=sctp port={port}" for port in range(1000, 999 + MOST)), "reject port=80"]
+    with _programs() as plain, _programs(rules) as ruled, _programs(sampling=65536) as sampled:
+        runs = {
+            "tc_kept_ns": (plain, _ip4(6, _tcp())),
+            "tc_kept_with_rules_ns": (ruled, _ip4(17, _udp(40000))),
+            "tc_filtered_out_ns": (ruled, _ip4(6, _tcp())),
+            "tc_sampled_out_ns": (sampled, _ip4(6, _tcp())),
+        }
+        windows = {one: Windows(one) for one in (plain, ruled, sampled)}
+        times: dict[str, list[int]] = {name: [] for name in runs}
+        for _ in range(ROUNDS):
+            for name, (one, packet) in runs.items():
+                fd = one.program_fd("ingress_l2")
+                libbpf.test_run(fd, _ip4(6, _tcp(SYN)) if name == "tc_sampled_out_ns" else packet)
+                times[name].append(libbpf.test_run(fd, packet, REPEAT // 10)[1])
+                if bool(len(windows[one].take().rows)) == name.endswith("out_ns"):
+                    raise SystemExit(f"{name}: these packets were to have {'no' if 'out' in name else 'a'} row")
+    for name, values in times.items():
+        say(name, statistics.median(values), "ns")
 
 
 def new_rows(noop: libbpf.Object) -> None:

@@ -176,4 +176,5 @@ def batches(draw: st.DrawFn, max_size: int = 8) -> Batch:
         observed_ns=draw(times),
         standing=standing,
         trace=draw(st.none() | traces(n)),
+        sampling_rate=draw(st.sampled_from([1, 100])),
     )

@@ -1,5 +1,6 @@
 """The table: what each attribute reads, and when it is absent."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -249,6 +250,12 @@ def test_text_is_what_utf8_can_carry(given_text: str | None, wanted: str | None)
 def test_where_this_node_stands(code: int, primary: bool, wanted: tuple[str | None, bool | None]) -> None:
     found = read(batch_of(standing=standing_of([code], [primary])))
     assert (found.get("flow.reporter"), found.get("flow.primary")) == wanted
+
+
+@pytest.mark.parametrize(("rate", "told"), [(1, {}), (100, {"flow.sampling_rate": 100})])
+def test_of_how_many_connections_it_is_one(rate: int, told: dict[str, int]) -> None:
+    found = read(replace(batch_of(), sampling_rate=rate))
+    assert {name: value for name, value in found.items() if name == "flow.sampling_rate"} == told
 
 
 def test_where_this_node_stands_is_absent_where_nobody_asked() -> None:

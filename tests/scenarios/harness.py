@@ -17,6 +17,7 @@ from natlens.config import Options
 from natlens.flows.connection import Nat, State
 from natlens.flows.join import Carry, join
 from natlens.flows.report import Limits
+from natlens.flows.selection import Selection
 from natlens.health import Health
 from natlens.kernel import conntrack
 from natlens.kernel.capture import Capture
@@ -65,7 +66,13 @@ class Lab:
     """A node under capture."""
 
     def __init__(
-        self, setup: Setup = DEFAULT, *, offloads: bool = False, exclude_interfaces: Sequence[str] = ()
+        self,
+        setup: Setup = DEFAULT,
+        *,
+        offloads: bool = False,
+        exclude_interfaces: Sequence[str] = (),
+        capture_rules: Sequence[str] = (),
+        sampling: int = 1,
     ) -> None:
         if setup.attach == "tcx" and not Features.probe().tcx:
             pytest.skip("this kernel has no tcx")
@@ -75,7 +82,11 @@ class Lab:
         self.wire = Wire()
         self._nat = IptablesNat if setup.nat == "iptables" else NftablesNat
         self._options = Options(
-            attach=setup.attach, nat_source=setup.source, exclude_interfaces=list(exclude_interfaces)
+            attach=setup.attach,
+            nat_source=setup.source,
+            exclude_interfaces=list(exclude_interfaces),
+            capture_rules=list(capture_rules),
+            sampling=sampling,
         )
         self.wire.tap("outside", self.node.outside.namespace)
         self.wire.tap("lo", self.namespace, "lo")
@@ -165,10 +176,13 @@ class Lab:
         window = self._take()
         window = replace(window, translations=np.concatenate([self._older, window.translations]))
         self._older = self._older[:0]
-        joined = join(window, self.carry, LIMITS, flush=flush)
+        assert self.capture
+        controls = self.capture.controls
+        selection = Selection(controls.rules, controls.sampling, controls.interfaces)
+        joined = join(window, self.carry, LIMITS, flush=flush, selection=selection)
+        controls.tell(joined.decided, self.health)
         self.carry = joined.carry
         self.ambiguous += joined.ambiguous_octets
-        assert self.capture
         records = [read_record(row, self.capture.names) for row in joined.connections]
         ours = np.array([not chatter(record.original) for record in records], np.bool_)
         self.signals.put(joined.connections[ours], self.capture.names, joined.end_ns)

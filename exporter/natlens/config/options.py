@@ -124,6 +124,26 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             "records say which (nat.source)."
         ),
     ] = "auto"
+    capture_rules: Annotated[
+        list[Annotated[str, NAME]],
+        RARE,
+        Meta(
+            description="Which connections are counted at all, decided in the kernel. Each is accept or reject, then "
+            "conditions that must all hold: cidr=, port= (any end, before or after NAT), source.cidr=, source.port= "
+            "(and destination., responder.), protocol=, interface=PATTERN, direction=ingress or egress. The longest "
+            "prefix wins, then the order; what no rule is about is accepted.",
+        ),
+    ] = msgspec.field(default_factory=list)
+    sampling: Annotated[
+        int,
+        RARE,
+        Meta(
+            ge=1,
+            le=65536,
+            description="Of how many connections one is counted, whole. 1 is all; records carry flow.sampling_rate, "
+            "and metrics are scaled up.",
+        ),
+    ] = 1
     identity_file: Annotated[
         Annotated[str, NAME] | None,
         PATH,

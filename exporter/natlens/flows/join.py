@@ -11,7 +11,9 @@ from natlens.flows.hashing import hash_tuples, mix
 from natlens.flows.live import Live, from_translations, is_plain
 from natlens.flows.match import Matches, match
 from natlens.flows.report import Limits, report
+from natlens.flows.selection import EVERYTHING, Selection
 from natlens.flows.tally import tally
+from natlens.kernel.structs import Cause
 from natlens.kernel.windows import ROWS, Window
 
 __all__ = ["Carry", "Joined", "join"]
@@ -33,6 +35,8 @@ class Joined:
     carry: Carry
     ambiguous_octets: int
     end_ns: int  # Unix time of the window's end
+    decided: npt.NDArray[np.uint64] = field(default_factory=lambda: np.zeros((Cause.SAMPLING + 1, 2), np.uint64))
+    """Packets and octets that each rule decided about, and last what sampling left out; beside the kernel's own."""
 
 
 def _names(entries: Live) -> npt.NDArray[np.uint64]:
@@ -107,11 +111,35 @@ def _known(live: Live, news: Live) -> tuple[npt.NDArray[np.intp], npt.NDArray[np
     return known, len(live) - 1 - last[at[known]]
 
 
-def join(window: Window, carry: Carry, limits: Limits, *, flush: bool = False) -> Joined:
+def _select(
+    rows: npt.NDArray[np.void], entries: Live, matches: Matches, selection: Selection
+) -> tuple[Matches, npt.NDArray[np.uint64]]:
+    """Return the matches of rows that are counted, and packets and octets by what decided about them."""
+    original, translated = (gather(entries[name], matches.entry) for name in ("original", "translated"))
+    decided = selection.decides(gather(rows["key"], matches.row), original, translated)
+    sums = np.zeros((Cause.SAMPLING + 1, 2), np.uint64)
+    known = np.flatnonzero(decided >= 0)
+    for column, name in enumerate(("packets", "octets")):
+        np.add.at(sums[:, column], decided[known], rows["value"][name][matches.row[known]])
+    keep = ~selection.leaves_out(decided)
+    return Matches(matches.row[keep], matches.entry[keep], matches.reverse[keep]), sums
+
+
+def _forget(live: Live, selection: Selection, end_ns: int, limits: Limits) -> Live:
+    """Return the table without silent entries of connections that are left out: no record will need their NAT."""
+    silent = np.flatnonzero(~live["started"] & (np.maximum(live["seen_ns"], live["born_ns"]) < end_ns - limits.idle_ns))
+    gone = silent[selection.forgets(*(gather(live[name], silent) for name in ("original", "translated")))]
+    return live.take(np.delete(np.arange(len(live)), gone)) if len(gone) else live
+
+
+def join(
+    window: Window, carry: Carry, limits: Limits, *, flush: bool = False, selection: Selection = EVERYTHING
+) -> Joined:
     """Join one window.
 
     Pure: the same arguments give the same result, and nothing of them is changed. Every row goes into exactly
-    one connection, now or with the next window; with ``flush`` all of it now. A caller who keeps neither the window nor
+    one connection, now or with the next window, but for those that ``selection`` leaves out; with ``flush`` all of it
+    now. A caller who keeps neither the window nor
     the carry saves their memory from here on: a hundred thousand connections have 50 MiB of them.
     """
     end_ns, unix_offset_ns = window.end_ns, window.unix_offset_ns
@@ -129,8 +157,13 @@ def join(window: Window, carry: Carry, limits: Limits, *, flush: bool = False) -
     entries = Live.concatenate([entries, alone]) if len(alone) else entries
     matches = Matches(*(np.concatenate([getattr(matches, n), getattr(more, n)]) for n in ("row", "entry", "reverse")))
     entries, matches, superseded, spanning_octets = generations.divide(rows, entries, matches)
+    decided = {}
+    if not selection.everything:
+        matches, decided["decided"] = _select(rows, entries, matches, selection)
     tally(rows, entries, matches, unix_offset_ns)
     held = gather(rows, at)
     del rows, matches, more, alone
     connections, live = report(entries, superseded, end_ns, limits, flush=flush)
-    return Joined(connections, Carry(live, held), shared_octets + spanning_octets, end_ns + unix_offset_ns)
+    if not selection.everything:
+        live = _forget(live, selection, end_ns, limits)
+    return Joined(connections, Carry(live, held), shared_octets + spanning_octets, end_ns + unix_offset_ns, **decided)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from natlens.flows.columns import gather
 from natlens.flows.hashing import among
 from natlens.flows.join import Carry
+from natlens.flows.sampling import is_sampled
 from natlens.flows.tuples import TCP, UDP, inverse
 from natlens.kernel.structs import ConntrackWord, Side
 from natlens.kernel.windows import Window
@@ -17,15 +18,17 @@ from natlens.kernel.windows import Window
 __all__ = ["unexplained"]
 
 
-def unexplained(window: Window, carry: Carry, *, every: bool = False) -> npt.NDArray[np.void]:
+def unexplained(window: Window, carry: Carry, *, every: bool = False, sampling: int = 1) -> npt.NDArray[np.void]:
     """Return the tuples (dtype TUPLE) of TCP and UDP rows that conntrack might still explain.
 
     With ``every`` (events tell of what begins, and of nothing else): those of connections that are not known, for they
     were silent for so long that they were forgotten. What the host sent is asked for as what would answer it.
 
-    Without: these came in, were one packet, and were not answered under the inverse of their tuple. Either way they are
-    neither ORIGINAL nor REPLY of a translation in this window or of a connection whose zone is known from an earlier
-    one. Multicast is left out: it is never translated.
+    Without: these came in, were one packet, and were not answered under the inverse of their tuple; those that
+    ``sampling`` leaves out are not asked for (their answers were not counted either).
+
+    Either way they are neither ORIGINAL nor REPLY of a translation in this window or of a connection whose zone is
+    known from an earlier one. Multicast is left out: it is never translated.
     """
     value, side = window.rows["value"], window.rows["key"]["side"]
     tuples = window.rows["key"]["tuple"]
@@ -39,6 +42,8 @@ def unexplained(window: Window, carry: Carry, *, every: bool = False) -> npt.NDA
         )
     else:
         asked = gather(tuples, asks & (value["packets"] == 1) & (side == Side.INGRESS))
+        if sampling > 1:
+            asked = gather(asked, is_sampled(asked, sampling))
         asked = asked[~among(inverse(asked), tuples)]
     if not len(asked):
         return asked

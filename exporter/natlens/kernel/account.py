@@ -15,6 +15,10 @@ MAPS: dict[str, tuple[str, ...]] = {
     "translations": ("translations_0", "translations_1"),
     "counted_interfaces": ("counted_interfaces",),
     "fragments": ("fragments",),
+    "rules": ("rule_addresses", "rule_ports", "rule_kinds"),
+    "rule_interfaces": ("rule_interfaces",),
+    "verdicts": ("verdicts",),
+    "left_out_counts": ("left_out_counts",),
     "counters": ("counters",),
 }
 """What is told together → the object's maps. Of windows there are two: one is written, the other read."""

@@ -7,6 +7,7 @@ from natlens.config import Options
 from natlens.errors import KernelError
 from natlens.health import Health
 from natlens.kernel import attach, maps
+from natlens.kernel.controls import Controls
 from natlens.kernel.coverage import Plan, plan
 from natlens.kernel.libbpf import Object
 from natlens.kernel.links import Bell, list_links
@@ -30,6 +31,7 @@ class Capture:
         self.source = choose_source(options.nat_source, self._object)
         self._windows = Windows(self._object)
         self._counted_fd = self._object.map_fd("counted_interfaces")
+        self.controls = Controls(self._object, options)
         self._route = route_socket()
         try:
             self._attachment = attach.choose(options.attach, self._object.program_fd("ingress_l2"), self._route)
@@ -57,6 +59,7 @@ class Capture:
         links = list_links(self._route)
         wanted = plan(links, self._options.include_interfaces, self._options.exclude_interfaces)
         self.names.update({link.index: link.name for link in links})
+        self.controls.follow({link.index: link.name for link in links})  # before packets of a new one are counted
         for index in self._plans.keys() - wanted.keys():
             self._forget(index)
         changed = {index: one for index, one in wanted.items() if self._plans.get(index) != one}
@@ -113,6 +116,7 @@ class Capture:
 
     def _forget(self, index: int) -> None:
         gone = self._plans.pop(index)
+        self.controls.forget(index)
         maps.delete(self._counted_fd, index)
         for side in (attach.INGRESS, attach.EGRESS):
             if getattr(gone, side):
@@ -124,6 +128,7 @@ class Capture:
         for name, value in window.counters.items():
             self._health.add(f"kernel_{name}", value - self._seen.get(name, 0))
         self._seen = window.counters
+        self.controls.tell(self.controls.left_out(), self._health)
         return window
 
     def detach(self) -> None:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from natlens.kernel.libbpf import check, library
 
-__all__ = ["delete", "lookup", "possible_cpus", "read_and_delete", "update"]
+__all__ = ["delete", "lookup", "possible_cpus", "put", "read_and_delete", "update"]
 
 
 def lookup(fd: int, key: int, out: npt.NDArray[Any]) -> None:
@@ -26,6 +26,11 @@ def update(fd: int, key: int, value: int, *, size: int = 4) -> None:
         library().bpf_map_update_elem(fd, ctypes.byref(ctypes.c_uint32(key)), ctypes.byref(stored), 0),
         f"update of map fd {fd}",
     )
+
+
+def put(fd: int, key: bytes, value: bytes) -> None:
+    """Store ``value`` at ``key``, both of the map's own sizes."""
+    check(library().bpf_map_update_elem(fd, key, value, 0), f"update of map fd {fd}")
 
 
 def delete(fd: int, key: int) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from natlens.config import Options
+from natlens.kernel.controls import prepare
 from natlens.kernel.libbpf import Object
 from natlens.kernel.probe import Features, require
 from natlens.kernel.sources import packets_tell
@@ -23,6 +24,7 @@ def load(options: Options) -> Object:
         loaded.resize(f"rows_{index}", options.window_rows)
         loaded.resize(f"translations_{index}", options.window_translations)
         loaded.resize(f"retired_{index}", max(options.window_rows // 8, 1))
+    prepare(loaded, options)
     loaded.load()
     return loaded
 

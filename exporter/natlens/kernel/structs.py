@@ -108,6 +108,65 @@ FRAGMENT = np.dtype(
 )
 """`struct fragment`, 6 bytes."""
 
+RULE_ENDS = np.dtype(
+    [
+        ("any", np.uint64),  # bit n: rule n holds where this is one of the four ends, before or after NAT
+        ("source", np.uint64),  # … where it is the initiator's
+        ("destination", np.uint64),  # … where it is what the initiator dialled
+        ("responder", np.uint64),  # … where it is what answers, after NAT
+    ]
+)
+"""`struct rule_ends`, 32 bytes."""
+
+ADDRESS_PREFIX = np.dtype(
+    [
+        ("length", np.uint32),  # bits of the address that count; IPv4: 96 more than it has itself
+        ("address", np.uint8, (16,)),  # as in struct tuple
+    ]
+)
+"""`struct address_prefix`, 20 bytes."""
+
+PORT_PREFIX = np.dtype(
+    [
+        ("length", np.uint32),  # bits of the port that count
+        ("port", np.uint16),  # network order
+        ("reserved", np.uint16),  # 0
+    ]
+)
+"""`struct port_prefix`, 8 bytes."""
+
+CONTROLS = np.dtype(
+    [
+        ("rejects", np.uint64),  # bit n: rule n rejects
+        ("anywhere", np.uint64),  # rules that ask for no interface
+        ("of_any_initiator", np.uint64),  # rules that ask neither for source nor destination
+        ("of_any_responder", np.uint64),  # rules that do not ask for the responder
+        ("rules", np.uint32),  # how many there are
+        ("sampling", np.uint32),  # one of so many connections is counted; 0, 1: all
+        ("verdicts", np.uint32),  # places in the table of verdicts
+        ("reserved", np.uint32),  # 0
+    ]
+)
+"""`struct controls`, 48 bytes."""
+
+VERDICT = np.dtype(
+    [
+        ("key", ROW_KEY),  # whose rows are left out; ifindex 0: nobody's
+        ("tick", np.uint32),  # jiffies when it was found
+        ("by", np.uint8),  # number of the rule that rejects, or enum cause
+        ("reserved", np.uint8, (3,)),  # 0
+    ]
+)
+"""`struct verdict`, 56 bytes."""
+
+LEFT_OUT_COUNT = np.dtype(
+    [
+        ("packets", np.uint64),  # segments
+        ("octets", np.uint64),  # as in struct row
+    ]
+)
+"""`struct left_out_count`, 16 bytes."""
+
 
 class Side(IntEnum):
     """`enum side`."""
@@ -143,6 +202,12 @@ class Syn(IntEnum):
     SEEN = 1
     FIRST = 2
     ACKED = 4
+
+
+class Cause(IntEnum):
+    """`enum cause`."""
+
+    SAMPLING = 64
 
 
 COUNTERS = {

@@ -239,6 +239,13 @@ FLOW = (
         columns.nat_icmp_id,
     ),
     Attribute(
+        "flow.sampling_rate",
+        "int",
+        "Of how many connections this is one that was counted; only where connections are sampled.",
+        100,
+        columns.sampling_rate,
+    ),
+    Attribute(
         "flow.reporter",
         "string",
         "Where this node stands: source (the initiator is here), destination (what really answered is here), both or "

@@ -61,6 +61,8 @@ class Batch:
     """Where this node stands towards each connection; None where nobody asked."""
     trace: Trace | None = None
     """Which span each record belongs to; None where there are no spans."""
+    sampling_rate: int = 1
+    """Of how many connections these are one; 1: all are here."""
 
     def __post_init__(self) -> None:
         """Raise ``ValueError`` where the columns differ in length."""

@@ -160,6 +160,12 @@ def interface(batch: Batch) -> Column:
     return Choice(codes, [text(batch.interface_names.get(index)) for index in different.tolist()])
 
 
+def sampling_rate(batch: Batch) -> Column:
+    """Read of how many connections each is one; absent where all are counted."""
+    rate = batch.sampling_rate
+    return Choice(np.zeros(len(batch), np.intp), [rate if rate > 1 else None])
+
+
 def duration(batch: Batch) -> Column:
     """Read the time from start to end in seconds, on a connection's last record only."""
     rows = batch.connections

@@ -7,6 +7,7 @@ from natlens.telemetry.row import Alert, Metric, Source, added
 __all__ = ["CAPTURE"]
 
 WIDER = "raise window_rows (natlens doctor tells what that costs), or shorten interval"
+CHOSEN = "chosen by options"
 NORMAL = "goes up in normal work"
 MISSING = "windows_missing"
 EVENTS = [name for name in COUNTERS if not name.startswith(("dropped_", "unparsed_")) and name != MISSING]
@@ -110,6 +111,38 @@ CAPTURE: list[Metric] = [
         "NatlensPacketsLost tells of the same packets",
     ),
     Metric(
+        "natlens.rule.packets",
+        "counter",
+        "{packet}",
+        "Packets that a rule of capture_rules decided about: reject, these were not counted; accept, they were.",
+        (Source("rule_packets", {"rule": "natlens.rule"}),),
+        CHOSEN,
+    ),
+    Metric(
+        "natlens.rule.io",
+        "counter",
+        "By",
+        "Octets of the packets in natlens.rule.packets.",
+        (Source("rule_octets", {"rule": "natlens.rule"}),),
+        CHOSEN,
+    ),
+    Metric(
+        "natlens.sampling.left_out.packets",
+        "counter",
+        "{packet}",
+        "Packets of connections that are not sampled; option sampling.",
+        (Source("sampled_out_packets"),),
+        CHOSEN,
+    ),
+    Metric(
+        "natlens.sampling.left_out.io",
+        "counter",
+        "By",
+        "Octets of the packets in natlens.sampling.left_out.packets.",
+        (Source("sampled_out_octets"),),
+        CHOSEN,
+    ),
+    Metric(
         "natlens.map.entries",
         "gauge",
         "{entry}",
@@ -128,7 +161,7 @@ CAPTURE: list[Metric] = [
         "{entry}",
         "Entries for which a map has room.",
         (Source("map_capacity", {"map": "natlens.map.name"}),),
-        "chosen by options",
+        CHOSEN,
     ),
     Metric(
         "natlens.map.refused",
@@ -149,7 +182,7 @@ CAPTURE: list[Metric] = [
         "By",
         "Kernel memory of natlens' maps, which the process' own memory does not show.",
         (Source("map_memory_bytes", {"map": "natlens.map.name"}, known=tuple({"map": one} for one in MAPS)),),
-        "chosen by options",
+        CHOSEN,
     ),
     Metric(
         "natlens.program.time",

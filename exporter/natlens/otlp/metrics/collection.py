@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from natlens.otlp.column import Mask, Value
+from natlens.otlp.columns import LARGEST
 from natlens.otlp.metrics.table import Direction, Metric
 
 __all__ = ["OVERFLOW", "Attributes", "Collection", "Explicit", "Exponential", "Histograms", "Sums", "Temporality"]
@@ -29,6 +30,10 @@ class Sums(NamedTuple):
     """Shape (m,): index into the collection's series."""
     values: npt.NDArray[np.int64]
     """Shape (m,)."""
+
+    def scaled(self, by: int) -> "Sums":
+        """Return the points of so many times as much, int64's largest at the most."""
+        return self if by == 1 else self._replace(values=_times(self.values, by))
 
 
 class Explicit(NamedTuple):
@@ -64,6 +69,18 @@ class Histograms(NamedTuple):
     most: npt.NDArray[np.float64]
     buckets: Explicit | Exponential
 
+    def scaled(self, by: int) -> "Histograms":
+        """Return the points of each observation so many times."""
+        if by == 1:
+            return self
+        buckets: Explicit | Exponential
+        if isinstance(self.buckets, Exponential):
+            counts, zeros = _times(self.buckets.counts, by), _times(self.buckets.zeros, by)
+            buckets = self.buckets._replace(counts=counts, zeros=zeros)
+        else:
+            buckets = self.buckets._replace(counts=_times(self.buckets.counts, by))
+        return self._replace(observations=_times(self.observations, by), sum=self.sum * by, buckets=buckets)
+
 
 class Collection(NamedTuple):
     """All points of one time."""
@@ -82,3 +99,7 @@ class Collection(NamedTuple):
     temporality: Temporality
     sums: Sequence[Sums]
     histograms: Sequence[Histograms]
+
+
+def _times(counts: npt.NDArray[np.int64], by: int) -> npt.NDArray[np.int64]:
+    return np.minimum(counts, LARGEST // by) * by

@@ -106,8 +106,11 @@ class Metrics:
         if not len(live):
             return None
         overflow = np.flatnonzero(live == OVER).tolist()
-        sums: list[Sums] = [points for one in self._sums for points in one.points(live, overflow)]
-        histograms: list[Histograms] = [points for one in self._histograms for points in one.points(live, empty=True)]
+        scale = self._settings.scale
+        sums: list[Sums] = [points.scaled(scale) for one in self._sums for points in one.points(live, overflow)]
+        histograms: list[Histograms] = [
+            points.scaled(scale) for one in self._histograms for points in one.points(live, empty=True)
+        ]
         series = self._slots.attributes(live)
         return Collection(series, start_ns, self._time_ns, born, self._settings.temporality, sums, histograms)
 

@@ -49,6 +49,8 @@ class MetricSettings:
     series_limit: int = 20_000
     """Points of one collection at most."""
     expiry_ns: int = 300 * SECOND
+    scale: int = 1
+    """Of how many connections each is one that was counted: every count is told so many times."""
 
 
 def metric_settings(options: Options, environ: Mapping[str, str]) -> MetricSettings:
@@ -68,6 +70,7 @@ def metric_settings(options: Options, environ: Mapping[str, str]) -> MetricSetti
         histogram=options.metrics_histogram or _word(environ, HISTOGRAM, HISTOGRAMS, "explicit"),
         series_limit=options.series_limit,
         expiry_ns=int(options.series_expiry * SECOND),
+        scale=options.sampling,
     )
 
 

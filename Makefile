@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 OBJECT := exporter/natlens/kernel/natlens.bpf.o
-HOOKS := exporter/natlens/kernel/hooks.bpf.o
+OBJECTS := $(OBJECT) exporter/natlens/kernel/hooks.bpf.o exporter/natlens/kernel/maps.bpf.o
 BPF_SOURCES := $(wildcard bpf/*.c bpf/*.h)
 BPF_FLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Werror -Wno-pointer-bool-conversion \
 	-I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
@@ -11,7 +11,7 @@ GENERATED := exporter/natlens/kernel/structs.py docs/attributes.md docs/registry
 	docs/metrics.md docs/registry/metrics.yaml docs/telemetry.md otel-config/alerts.yaml \
 	exporter/natlens/identity/api/schema_pb2.py exporter/natlens/identity/api/schema_pb2.pyi
 PACKAGES := clang clang-format llvm libbpf-dev libbpf1 bpftool make gcc libc6-dev \
-	iproute2 nftables iptables conntrack ethtool python3-venv
+	iproute2 nftables iptables conntrack ethtool python3-venv python3-bpfcc
 TOOLS := clang clang-format llvm-strip bpftool ip nft iptables-nft conntrack ethtool
 VM_PACKAGES := qemu-system-x86 qemu-system-common busybox-static kmod cpio xz-utils ipvsadm
 VM_TOOLS := qemu-system-x86_64 busybox modprobe cpio ipvsadm
@@ -33,7 +33,7 @@ help: ## this list
 
 setup: .venv/.installed ## tools and Python packages, from distribution and locked, hash-checked requirements
 
-bpf: $(OBJECT) $(HOOKS)
+bpf: $(OBJECTS)
 
 demo: setup ## real traffic through real NAT on a throwaway node: a table, OTLP in a file, one line of result
 	@mkdir -p .cache
@@ -76,9 +76,9 @@ lock: setup ## choose versions anew
 	.venv/bin/$(LOCK) --extra dev --output-file tests/requirements.txt pyproject.toml
 
 clean: ## everything that was built
-	rm -rf .venv .cache dist build $(OBJECT) $(HOOKS)
+	rm -rf .venv .cache dist build $(OBJECTS)
 
-$(OBJECT) $(HOOKS): exporter/natlens/kernel/%.o: bpf/%.c $(BPF_SOURCES) | .cache/packages
+$(OBJECTS): exporter/natlens/kernel/%.o: bpf/%.c $(BPF_SOURCES) | .cache/packages
 	clang $(BPF_FLAGS) -c $< -o $@.tmp
 	llvm-strip -g $@.tmp
 	mv $@.tmp $@
@@ -97,7 +97,7 @@ $(OBJECT) $(HOOKS): exporter/natlens/kernel/%.o: bpf/%.c $(BPF_SOURCES) | .cache
 	fi
 	@touch $@
 
-.venv/.installed: tests/requirements.txt pyproject.toml $(OBJECT) $(HOOKS)
+.venv/.installed: tests/requirements.txt pyproject.toml $(OBJECTS)
 	python3 -m venv .venv
 	@echo "installing Python packages (hash-checked) …"
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt

@@ -1,4 +1,4 @@
-"""Hatchling build hook: compile the CO-RE objects that the wheel carries."""
+"""Hatchling build hook: compile the objects that the wheel carries, and put the sources in that bcc compiles."""
 
 import subprocess
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-OBJECTS = [f"exporter/natlens/kernel/{name}.bpf.o" for name in ("natlens", "hooks")]
+OBJECTS = [f"exporter/natlens/kernel/{name}.bpf.o" for name in ("natlens", "hooks", "maps")]
 
 
 class BpfObject(BuildHookInterface):  # type: ignore[type-arg]  # hatchling's type parameter is its own affair
@@ -19,3 +19,5 @@ class BpfObject(BuildHookInterface):  # type: ignore[type-arg]  # hatchling's ty
             build_data["artifacts"].append(f"/{made}")
             if not Path(self.root, made).is_file():
                 raise RuntimeError(f"make bpf made no {made}")
+        for source in sorted(Path(self.root, "bpf").glob("*.[ch]")):
+            build_data["force_include"][str(source)] = f"natlens/bpf/{source.name}"

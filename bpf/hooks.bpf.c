@@ -4,18 +4,10 @@
  * packet's conntrack entry. An object of its own, because it needs what the other can do without; it is given that
  * one's maps before it is loaded, and writes the same rows into the same windows.
  */
-#include <stdbool.h>
-#include <stddef.h>
-#include <linux/bpf.h>
-#include <linux/pkt_cls.h>
-#include <bpf/bpf_helpers.h>
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_core_read.h>
-
 #define TRACING 1
 
-#include "types.h"
 #include "kernel_compat.h"
+#include "types.h"
 #include "maps.h"
 #include "tuple.h"
 #include "parse.h"

@@ -10,7 +10,25 @@
 #define TRACING 0 /* the programs of this object are not fentry and kprobe */
 #endif
 
+#ifdef NATLENS_BCC
+#include "bcc_compat.h"
+#else
+#include <stdbool.h>
+#include <stddef.h>
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_core_read.h>
+
 #define CORE __attribute__((preserve_access_index))
+
+/* The packet as the kernel has it, and its fields. v6.2 (commit fd264ca02094) has a cast; before, a tc program's
+ * context *is* the sk_buff, but the verifier only lets its address be passed on to bpf_probe_read_kernel(). */
+#define KERNEL_PACKET(ctx) (has.casts_context ? bpf_cast_to_kern_ctx(ctx) : (struct sk_buff *)(ctx))
+#define FIELD(pointer, field) (has.casts_context ? (pointer)->field : BPF_CORE_READ(pointer, field))
+#define BITFIELD(pointer, field)                                                                                       \
+	(has.casts_context ? BPF_CORE_READ_BITFIELD(pointer, field) : BPF_CORE_READ_BITFIELD_PROBED(pointer, field))
 
 struct ns_common {
 	unsigned int inum;
@@ -46,6 +64,7 @@ struct skb_shared_info {
 	unsigned short gso_size;
 	unsigned short gso_segs;
 } CORE;
+#endif
 
 /* Not CO-RE: copied out whole. The layout has not changed since v2.6.24 (commit 8ce8439a31d7). */
 struct nf_conntrack_tuple {
@@ -68,6 +87,7 @@ struct nf_conntrack_tuple {
 	} dst;
 };
 
+#ifndef NATLENS_BCC
 struct nf_conntrack_tuple_hash {
 	struct nf_conntrack_tuple tuple;
 } CORE;
@@ -109,16 +129,6 @@ struct user_pt_regs {
 	(bpf_core_field_exists(struct pt_regs___x86, x86) ? BPF_CORE_READ((struct pt_regs___x86 *)(ctx), x86)          \
 							  : BPF_CORE_READ((struct user_pt_regs *)(ctx), regs[number]))
 
-/* What the kernel has of the functions below: set before loading (exporter/natlens/kernel/programs.py). It cannot be
- * asked by a weak function's address: only v6.4 (commit 58aa2afbb1e6) lets ld_imm64 name one, and libbpf before v1.2
- * gives a module's the wrong id. What is not there is dead code, which the verifier removes. */
-struct kernel_functions {
-	__u8 packet_conntrack; /* bpf_cast_to_kern_ctx() */
-	__u8 lookup_conntrack; /* bpf_skb_ct_lookup() */
-};
-const volatile struct kernel_functions has SEC(".rodata.kernel_functions") = {};
-
-/* v6.2, commit fd264ca02094: a tc program may read its own sk_buff. */
 extern void *bpf_cast_to_kern_ctx(void *obj) __ksym __weak;
 
 /* v5.18, commit b4c2b9593a1c; later kernels also take 16 bytes, with a zone; 12 stays valid. */
@@ -141,18 +151,21 @@ static __always_inline __u64 coarse_ns(void)
 	return bpf_ktime_get_ns();
 }
 
+/* CONFIG_NF_CONNTRACK_ZONES may be off: every entry is then in zone 0. */
+static __always_inline __u16 zone_of(const struct nf_conn *ct)
+{
+	return bpf_core_field_exists(ct->zone) ? BPF_CORE_READ(ct, zone.id) : 0;
+}
+
+#define IS_TUNNELLED(skb) BITFIELD(skb, encapsulation)
+#endif
+
 /* A number below `limit`, a power of 2, that every verifier knows to be: on v5.10 a comparison of 32 bits says nothing
  * about the register. */
 static __always_inline __u64 bounded(__u64 number, const __u64 limit)
 {
 	barrier_var(number);
 	return number & (limit - 1);
-}
-
-/* CONFIG_NF_CONNTRACK_ZONES may be off: every entry is then in zone 0. */
-static __always_inline __u16 zone_of(const struct nf_conn *ct)
-{
-	return bpf_core_field_exists(ct->zone) ? BPF_CORE_READ(ct, zone.id) : 0;
 }
 
 #endif

@@ -94,15 +94,16 @@ static __always_inline void remember(const struct translation_key *key);
 static __always_inline void learn_attached(struct __sk_buff *ctx, const struct packet *packet, __u32 window,
 					   __u32 ifindex, struct word *word)
 {
-	struct sk_buff *skb = bpf_cast_to_kern_ctx(ctx);
-	unsigned long nfct = skb->_nfct;
+	struct sk_buff *skb = KERNEL_PACKET(ctx);
+	struct net_device *device = FIELD(skb, dev);
+	unsigned long nfct = FIELD(skb, _nfct);
 	const struct nf_conn *ct = (void *)(nfct & ~NFCT_INFOMASK);
 	bool original = (nfct & NFCT_INFOMASK) < IP_CT_IS_REPLY;
 	struct translation_key key = {};
 
 	if (!ct)
 		return;
-	if ((unsigned long)BPF_CORE_READ(ct, ct_net.net) != (unsigned long)skb->dev->nd_net.net) {
+	if ((unsigned long)BPF_CORE_READ(ct, ct_net.net) != (unsigned long)FIELD(device, nd_net.net)) {
 		COUNT(foreign_netns);
 		return;
 	}

@@ -6,6 +6,7 @@
 #ifndef NATLENS_MAPS_H
 #define NATLENS_MAPS_H
 
+#ifndef NATLENS_BCC /* bcc_compat.h: there they are made already */
 #define WINDOWS 2
 
 /* Which set of maps is written to. User space stores the other index, then waits for running programs by an
@@ -15,6 +16,12 @@ volatile __u32 active_window SEC(".data.window") = 0; /* a map of its own: user 
 /* Whether packets tell of their own NAT (tc reading and look-up); 0 where option nat_source leaves that to another
  * source. Known before the verifier runs: it takes the code out. */
 const volatile __u8 packets_tell SEC(".rodata.learn") = 1;
+
+const volatile struct kernel_functions has SEC(".rodata.kernel_functions") = {};
+
+/* Set once an entry in another zone than 0 was seen: a look-up, which knows of zone 0 only, may then find a twin. A
+ * request is seen leaving before its answer comes in. */
+volatile __u32 zones_in_use SEC(".data.zones") = 0;
 
 /* Sizes of the inner maps are set at load time from options (window_rows, window_translations); what is
  * here only gives each template a shape. Preallocated: the fast path must not wait for an allocator, and
@@ -148,11 +155,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct counters);
 } counters SEC(".maps");
+#endif
+
+typedef struct counters counted; /* under bcc the map's name is a macro */
 
 #define COUNT_BY(field, amount)                                                                                        \
 	({                                                                                                             \
 		__u32 _zero = 0;                                                                                       \
-		struct counters *_counters = bpf_map_lookup_elem(&counters, &_zero);                                   \
+		counted *_counters = bpf_map_lookup_elem(&counters, &_zero);                                           \
 		if (_counters)                                                                                         \
 			_counters->field += (amount);                                                                  \
 	})

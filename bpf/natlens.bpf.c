@@ -3,16 +3,8 @@
  * natlens in the kernel: count every packet of the node exactly once, and learn what NAT made of its connection.
  * The join of the two is not here: it is a pure function in user space (exporter/natlens/flows/).
  */
-#include <stdbool.h>
-#include <stddef.h>
-#include <linux/bpf.h>
-#include <linux/pkt_cls.h>
-#include <bpf/bpf_helpers.h>
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_core_read.h>
-
-#include "types.h"
 #include "kernel_compat.h"
+#include "types.h"
 #include "maps.h"
 #include "tuple.h"
 #include "parse.h"
@@ -37,7 +29,7 @@ static __always_inline int came_in(struct __sk_buff *ctx, const __u32 link_heade
 	if (!parse(ctx, &packet, link_header, active >> 1))
 		return NEXT;
 	row = account(ctx, &packet, window, &word);
-	if (packets_tell && row && row->conntrack == CONNTRACK_UNASKED && has.lookup_conntrack) {
+	if (packets_tell && row && row->conntrack == CONNTRACK_UNASKED && has.looks_up) {
 		learn_lookup(ctx, &packet, window, &word);
 		tell(row, &word);
 	}
@@ -69,7 +61,7 @@ static __always_inline int goes_out(struct __sk_buff *ctx, const __u32 link_head
 
 	if (!parse(ctx, &packet, link_header, active >> 1))
 		return NEXT;
-	if (packets_tell && has.packet_conntrack)
+	if (packets_tell && has.reads_memory)
 		learn_attached(ctx, &packet, window, came_in_by, &word);
 	if (!counts || !sent_by_host(came_in_by) || forwarded_fragment(ctx, &packet, came_in_by))
 		return NEXT;

@@ -148,13 +148,13 @@ static __always_inline __u32 tunnelled_header(const struct frame *frame)
 	struct sk_buff *kernel;
 	__u32 transport;
 
-	if (!has.packet_conntrack)
+	if (!has.casts_context && !has.reads_memory)
 		return 0;
-	kernel = bpf_cast_to_kern_ctx(frame->skb);
-	if (!BPF_CORE_READ_BITFIELD(kernel, encapsulation))
+	kernel = KERNEL_PACKET(frame->skb);
+	if (!IS_TUNNELLED(kernel))
 		return 0;
-	transport = (__u16)(kernel->inner_transport_header - kernel->network_header);
-	inner.at = (__u16)(kernel->inner_network_header - kernel->network_header);
+	transport = (__u16)(FIELD(kernel, inner_transport_header) - FIELD(kernel, network_header));
+	inner.at = (__u16)(FIELD(kernel, inner_network_header) - FIELD(kernel, network_header));
 	take_slowly(&inner, &version, 1);
 	inner.at += version >> 4 == 4 ? 9 : 6; /* protocol, or next header */
 	inner.at |= frame->nothing;

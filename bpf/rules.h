@@ -10,10 +10,6 @@
 
 #define KEPT -1
 
-/* Set once an entry in another zone than 0 was seen: a look-up, which knows of zone 0 only, may then find a twin. A
- * request is seen leaving before its answer comes in. */
-volatile __u32 zones_in_use SEC(".data.zones") = 0;
-
 /* What is known of a packet's connection: both of conntrack's tuples, ORIGINAL alone, or only the packet's own tuple.
  */
 enum knowledge {
@@ -170,7 +166,7 @@ static __always_inline int rejected_by(const struct row_key *key, const struct k
 /* Only where packets that leave tell of zones: else a look-up may find a twin, and nothing says so. */
 static __always_inline bool can_look_up(void)
 {
-	return packets_tell && has.packet_conntrack && has.lookup_conntrack;
+	return packets_tell && has.reads_memory && has.looks_up;
 }
 
 /* Find out what can be known where a packet comes in. A SYN begins a connection, and before NAT: its tuple is ORIGINAL.

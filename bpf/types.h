@@ -6,6 +6,15 @@
 #ifndef NATLENS_TYPES_H
 #define NATLENS_TYPES_H
 
+/* What the kernel lets these programs call: set before loading (exporter/natlens/kernel/programs.py). It cannot be
+ * asked by a weak function's address: only v6.4 (commit 58aa2afbb1e6) lets ld_imm64 name one, and libbpf before v1.2
+ * gives a module's the wrong id. What is not there is dead code, which the verifier removes. */
+struct kernel_functions {
+	__u8 reads_memory;  /* bpf_probe_read_kernel(): not where lockdown is `confidentiality` */
+	__u8 casts_context; /* bpf_cast_to_kern_ctx() */
+	__u8 looks_up;	    /* bpf_skb_ct_lookup(), and its answer can be read */
+};
+
 #define DOC(text) __attribute__((btf_decl_tag(text)))
 
 enum side {

@@ -13,6 +13,7 @@ from natlens.config import Options
 from natlens.delivery.settings import read_settings
 from natlens.health import Health
 from natlens.identity.settings import uses_kubernetes
+from natlens.kernel.loader import Compiled
 from natlens.kernel.memory import keep_large_arrays_apart
 from natlens.kernel.netlink import leave_openssl_out
 from natlens.kernel.probe import Features
@@ -98,8 +99,12 @@ def _load(options: Options, stack: ExitStack) -> "Object":
     return loaded
 
 
-def _tell_losses(source: str) -> None:
+def _tell_losses(loaded: "Object", source: str) -> None:
     """Log what this kernel cannot do; what another source of NAT stands in for was told when it was chosen."""
+    if isinstance(loaded, Compiled):
+        for loss in loaded.losses():
+            log.warning("%s", loss)
+        return
     for finding in Features.probe().findings():
         if not finding.present and (source == "tc" or not finding.name.startswith("NAT ")):
             log.warning("%s; natlens doctor tells more", finding.lost)
@@ -131,7 +136,7 @@ def run(options: Options, health: Health, shown: "Outlet | None" = None) -> int:
         capture = Capture(options, health, loaded)
         stack.callback(capture.close)
         stack.callback(telemetry.finish)  # it reads the capture's maps
-        _tell_losses(capture.source.name)
+        _tell_losses(loaded, capture.source.name)
         exports = Exports(options, metrics, outlets, health, time.time_ns(), telemetry)
         telemetry.start(own, exports.resource, [Account(loaded)], metrics.temporality)
         pipeline = Pipeline(options, capture, names, exports, health, metrics.interval_ns / SECOND)

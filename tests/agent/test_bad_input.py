@@ -206,10 +206,10 @@ def hidden(what: str, under: str) -> tuple[str, ...]:
 
 def test_kernel_without_btf(shop: Shop, tmp_path: Path) -> None:
     line = (
-        "/sys/kernel/btf/vmlinux is not there: this kernel carries no BTF (CONFIG_DEBUG_INFO_BTF), which the compiled "
-        "programs need; use a distribution kernel of 5.10 or later"
+        "loader: core: /sys/kernel/btf/vmlinux is not there: this kernel carries no BTF (CONFIG_DEBUG_INFO_BTF), which "
+        "the compiled programs need; use a distribution kernel of 5.10 or later, or loader: bcc"
     )
-    check(shop, [], line, FAILURE, hidden("/sys/kernel/btf", str(tmp_path)))
+    check(shop, ["--loader=core"], line, FAILURE, hidden("/sys/kernel/btf", str(tmp_path)))
 
 
 def test_without_libbpf(shop: Shop) -> None:

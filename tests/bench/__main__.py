@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.bench import (
     agent,
+    bcc,
     cluster,
     encode,
     flows,
@@ -31,6 +32,7 @@ def main() -> None:
         programs.new_rows(noop)
         learn.learned(noop)
     start.helped()
+    bcc.compiled()
     flows.joined()
     identity.resolved()
     encode.encoded()

@@ -53,13 +53,13 @@ def test_function_that_no_kernel_has() -> None:
 def test_program_that_the_verifier_refuses() -> None:
     leaves_r0_unset = b"\x95" + bytes(7)
     with pytest.raises(OSError, match="R0 !read_ok"):
-        bpf.load(trial.SCHED_CLS, leaves_r0_unset)
+        bpf.load(bpf.SCHED_CLS, leaves_r0_unset)
 
 
 def test_program_is_found_by_its_name_while_it_is_held() -> None:
-    fd = bpf.load(trial.SCHED_CLS, trial.RETURN_0, name="natlens_tests_it")
+    fd = bpf.load(bpf.SCHED_CLS, bpf.RETURN_0, name="natlens_tests_it")
     try:
-        assert bpf.Program(trial.SCHED_CLS, "natlens_tests_i") in list(bpf.programs())
+        assert bpf.Program(bpf.SCHED_CLS, "natlens_tests_i") in list(bpf.programs())
         assert any("bpf-prog" in one for one in descriptors())
     finally:
         os.close(fd)

@@ -54,9 +54,11 @@ class Setup(NamedTuple):
     attach: Literal["auto", "tcx", "clsact"] = "auto"
     nat: Literal["nftables", "iptables"] = "nftables"
     source: NatSource = SOURCE
+    loader: Literal["auto", "core", "bcc"] = "auto"
 
     def __str__(self) -> str:
-        return f"{self.attach}-{self.nat}" + ("" if self.source == "auto" else f"-{self.source}")
+        named = {self.source: self.source != "auto", self.loader: self.loader != "auto"}
+        return "-".join([self.attach, self.nat, *(name for name, said in named.items() if said)])
 
 
 DEFAULT = Setup()
@@ -83,6 +85,7 @@ class Lab:
         self._nat = IptablesNat if setup.nat == "iptables" else NftablesNat
         self._options = Options(
             attach=setup.attach,
+            loader=setup.loader,
             nat_source=setup.source,
             exclude_interfaces=list(exclude_interfaces),
             capture_rules=list(capture_rules),

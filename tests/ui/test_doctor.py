@@ -86,7 +86,7 @@ def test_text_says_the_same_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_nothing_is_changed(namespace: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even what a natlens that was killed left: that is removed by the next start."""
     monkeypatch.chdir(tmp_path)
-    with route_socket() as route, bpf.owned(bpf.load(trial.SCHED_CLS, trial.RETURN_0)) as fd:
+    with route_socket() as route, bpf.owned(bpf.load(bpf.SCHED_CLS, bpf.RETURN_0)) as fd:
         index = route.link_lookup(ifname="eth0")[0]
         route.tc("add", "clsact", index)
         name = {"fd": fd, "name": FILTER_NAME, "parent": PARENT["ingress"], "prio": 1, "direct_action": True}

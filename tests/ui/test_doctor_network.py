@@ -46,7 +46,7 @@ def machine(**options: Any) -> Machine:
 @contextmanager
 def tc(priority: int, name: str, side: str = "ingress", handle: int = 1) -> Iterator[None]:
     """Have another agent's bpf filter at eth0."""
-    with route_socket() as route, bpf.owned(bpf.load(trial.SCHED_CLS, trial.RETURN_0)) as fd:
+    with route_socket() as route, bpf.owned(bpf.load(bpf.SCHED_CLS, bpf.RETURN_0)) as fd:
         index = socket.if_nametoindex("eth0")
         if not any(one.get_attr("TCA_KIND") == "clsact" for one in route.get_qdiscs(index)):
             route.tc("add", "clsact", index)
@@ -59,7 +59,7 @@ def tc(priority: int, name: str, side: str = "ingress", handle: int = 1) -> Iter
 def tcx(name: str) -> Iterator[None]:
     """Have another agent's program at the head of eth0's ingress."""
     with ExitStack() as stack:
-        program = stack.enter_context(bpf.owned(bpf.load(trial.SCHED_CLS, trial.RETURN_0, name=name)))
+        program = stack.enter_context(bpf.owned(bpf.load(bpf.SCHED_CLS, bpf.RETURN_0, name=name)))
         index = socket.if_nametoindex("eth0")
         stack.enter_context(bpf.owned(libbpf.link_tcx(program, index, libbpf.BPF_TCX_INGRESS)))
         yield
@@ -184,7 +184,7 @@ def test_cilium_without_its_proxy(namespace: Namespace, monkeypatch: pytest.Monk
 def test_proxy_at_connect(who: str, name: str) -> None:
     """A real program of that name, as the kernel keeps it."""
     assert name[:15] in AT_CONNECT[who]
-    with bpf.owned(bpf.load(CGROUP_SOCK_ADDR, trial.RETURN_0, attach_kind=CGROUP_INET4_CONNECT, name=name)):
+    with bpf.owned(bpf.load(CGROUP_SOCK_ADDR, bpf.RETURN_0, attach_kind=CGROUP_INET4_CONNECT, name=name)):
         found = one(looked(look_at_ebpf_proxies), Status.WARN)
     assert found.found.startswith(f"{who} stands in for kube-proxy (programs {name[:15]})")
 

@@ -144,6 +144,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             "and metrics are scaled up.",
         ),
     ] = 1
+    loader: Annotated[
+        Literal["auto", "core", "bcc"],
+        RARE,
+        Meta(
+            description="Where the programs come from. core: compiled with natlens, fitted to the kernel by its BTF; "
+            "bcc: compiled at every start by python3-bpfcc against the kernel's headers, some 10 s and 250 MiB in a "
+            "process that ends then; auto takes core where the kernel has BTF."
+        ),
+    ] = "auto"
     identity_file: Annotated[
         Annotated[str, NAME] | None,
         PATH,

@@ -8,16 +8,32 @@ import ctypes
 import errno
 import os
 import platform
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from natlens.kernel.libbpf import SYS_BPF
 
-__all__ = ["Program", "call", "load", "module_types", "owned", "program", "programs", "tcx_chain"]
+__all__ = [
+    "RETURN_0",
+    "SCHED_CLS",
+    "Program",
+    "call",
+    "instruction",
+    "load",
+    "load_reading",
+    "module_types",
+    "owned",
+    "program",
+    "programs",
+    "tcx_chain",
+]
 
 PROG_LOAD, PROG_GET_NEXT_ID, PROG_GET_FD_BY_ID, OBJ_GET_INFO_BY_FD, PROG_QUERY = 5, 11, 13, 15, 16
 BTF_GET_FD_BY_ID, BTF_GET_NEXT_ID = 19, 23
+SCHED_CLS = 3  # BPF_PROG_TYPE_SCHED_CLS
+PROBE_READ_KERNEL = 113  # enum bpf_func_id
 MOST_IN_A_CHAIN = 64  # BPF_MPROG_MAX
 LOG_BYTES = 4096
 
@@ -149,6 +165,32 @@ def load(
         lines = said.value.decode(errors="replace").strip().splitlines()
         words = [line for line in lines if not line.startswith(("processed ", "verification time"))]
         raise OSError(error.errno, f"{error.strerror}{f': {words[-1]}' if words else ''}") from error
+
+
+def instruction(code: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 0) -> bytes:
+    """Return one instruction."""
+    return struct.pack("=BBhi", code, src << 4 | dst, off, imm)
+
+
+RETURN_0 = instruction(0xB7) + instruction(0x95)
+READ_CONTEXT = b"".join(
+    (
+        instruction(0x7A, dst=10, off=-8),
+        instruction(0xBF, dst=3, src=1),
+        instruction(0xBF, dst=1, src=10) + instruction(0x07, dst=1, imm=-8),
+        instruction(0xB7, dst=2, imm=8),
+        instruction(0x85, imm=PROBE_READ_KERNEL),
+        RETURN_0,
+    )
+)
+
+
+def load_reading() -> int:
+    """Load a tc program that reads its packet's kernel side and return its descriptor.
+
+    By ``bpf_probe_read_kernel``: raises OSError, EINVAL where lockdown is ``confidentiality``.
+    """
+    return load(SCHED_CLS, READ_CONTEXT)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from natlens.kernel.libbpf import library
 
 __all__ = ["KernelTypes"]
 
-ENUM, FUNCTION = 6, 12
+STRUCT, ENUM, FUNCTION = 4, 6, 12
 
 
 class _Type(ctypes.Structure):
@@ -41,17 +41,28 @@ class KernelTypes:
         """Return the id of a function of the kernel itself; 0 where it has none."""
         return max(self._find(self._kernel, name, FUNCTION), 0)
 
+    def has_struct(self, name: str) -> bool:
+        """Tell whether the kernel itself, without modules, tells what is in a struct."""
+        return self._find(self._kernel, name, STRUCT) > 0
+
     def module_has_function(self, module: str, name: str) -> bool:
         """Tell whether a module is loaded and has a function."""
-        return self.module_function(module, name) > 0
+        return self._in_module(module, name, FUNCTION) > 0
 
     def module_function(self, module: str, name: str) -> int:
         """Return the id of a function of a module; 0 where it is not loaded or has none."""
+        return self._in_module(module, name, FUNCTION)
+
+    def module_has_struct(self, module: str, name: str) -> bool:
+        """Tell whether a module is loaded and tells what is in a struct."""
+        return self._in_module(module, name, STRUCT) > 0
+
+    def _in_module(self, module: str, name: str, kind: int) -> int:
         found = self._lib.btf__load_module_btf(module.encode(), self._kernel)
         if not found:
             return 0
         try:
-            return max(self._find(found, name, FUNCTION), 0)
+            return max(self._find(found, name, kind), 0)
         finally:
             self._lib.btf__free(found)
 

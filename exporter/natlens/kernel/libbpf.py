@@ -18,8 +18,10 @@ from natlens.errors import KernelError, MissingFeature
 __all__ = [
     "BPF_TCX_EGRESS",
     "BPF_TCX_INGRESS",
+    "KTIME_GET_COARSE_NS",
     "Object",
     "check",
+    "has_helper",
     "library",
     "link_tcx",
     "test_run",
@@ -28,6 +30,8 @@ __all__ = [
 
 BPF_LINK_CREATE = 28
 LOG_BYTES = 4096
+BPF_PROG_TYPE_SCHED_CLS = 3
+KTIME_GET_COARSE_NS = 160  # enum bpf_func_id
 BPF_TCX_INGRESS, BPF_TCX_EGRESS = 46, 47
 BPF_F_BEFORE = 1 << 3  # without a relative: at the head
 SYS_BPF = {"x86_64": 321, "aarch64": 280, "s390x": 351, "ppc64le": 361, "riscv64": 280}
@@ -49,6 +53,7 @@ def _load() -> ctypes.CDLL:
         "bpf_object__close": (None, [pointer]),
         "bpf_object__find_map_by_name": (pointer, [pointer, text]),
         "bpf_object__find_program_by_name": (pointer, [pointer, text]),
+        "libbpf_probe_bpf_helper": (integer, [integer, integer, pointer]),
         "bpf_map__set_max_entries": (integer, [pointer, ctypes.c_uint32]),
         "bpf_map__set_initial_value": (integer, [pointer, text, ctypes.c_size_t]),
         "bpf_map__fd": (integer, [pointer]),
@@ -162,6 +167,15 @@ class Object:
         """Return the file descriptor of a loaded map."""
         return check(self._lib.bpf_map__fd(self._map(name)), f"map {name}")
 
+    def map_names(self) -> list[str]:
+        """Return the names of all maps, those of global variables (`.data…`) included."""
+        names: list[str] = []
+        found = self._lib.bpf_object__next_map(self._object, None)
+        while found:
+            names.append(self._lib.bpf_map__name(found).decode())
+            found = self._lib.bpf_object__next_map(self._object, found)
+        return names
+
     def program_fd(self, name: str) -> int:
         """Return the file descriptor of a loaded program."""
         found = self._lib.bpf_object__find_program_by_name(self._object, name.encode())
@@ -213,6 +227,12 @@ def test_run(  # the kernel calls it so
     if result < 0:
         check(result, f"run of program fd {program_fd} on {len(packet)} octets")
     return options.retval, options.duration
+
+
+def has_helper(number: int) -> bool:
+    """Tell whether the kernel lets a tc program of this process call a helper (``enum bpf_func_id``)."""
+    result: int = library().libbpf_probe_bpf_helper(BPF_PROG_TYPE_SCHED_CLS, number, None)
+    return result == 1
 
 
 def version() -> str:

@@ -1,13 +1,16 @@
 """What this process may do and what this kernel can do: asked once, by feature, never by version."""
 
+import errno
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from natlens.errors import MissingCapability, MissingFeature
+from natlens.errors import MissingCapability
+from natlens.kernel import bpf
 from natlens.kernel.btf import KernelTypes
 
-__all__ = ["Capabilities", "Features", "Finding", "require"]
+__all__ = ["Capabilities", "Features", "Finding", "reads_memory", "require"]
 
 VMLINUX_BTF = Path("/sys/kernel/btf/vmlinux")
 NET_ADMIN, SYS_ADMIN, PERFMON, BPF = 12, 21, 38, 39
@@ -41,8 +44,8 @@ class Capabilities:
         return [number for number in WHAT_FOR if not self.has(number)]
 
 
-def require(capabilities: Capabilities | None = None, btf: Path = VMLINUX_BTF) -> None:
-    """Raise MissingCapability or MissingFeature where natlens cannot run at all, before anything is loaded."""
+def require(capabilities: Capabilities | None = None) -> None:
+    """Raise MissingCapability where natlens cannot run at all, before anything is loaded."""
     missing = (capabilities or Capabilities.read()).missing()
     if missing:
         names = ", ".join("{} ({})".format(*WHAT_FOR[number]) for number in missing)
@@ -50,11 +53,15 @@ def require(capabilities: Capabilities | None = None, btf: Path = VMLINUX_BTF) -
             f"missing {names}: run as root, or give the process these capabilities "
             "(securityContext.capabilities.add, or setcap on the interpreter)"
         )
-    if not btf.exists():
-        raise MissingFeature(
-            f"{btf} is not there: this kernel carries no BTF (CONFIG_DEBUG_INFO_BTF), which the compiled "
-            "programs need; use a distribution kernel of 5.10 or later"
-        )
+
+
+def reads_memory() -> bool:
+    """Tell whether programs may read the kernel's memory, as far as this process may ask."""
+    try:
+        os.close(bpf.load_reading())
+    except OSError as error:
+        return error.errno in (errno.EPERM, errno.EACCES)
+    return True
 
 
 class Finding(NamedTuple):
@@ -72,6 +79,7 @@ class Features:
 
     tcx: bool = False
     packet: bool = False  # a tc program may read its packet's conntrack entry
+    cast: bool = False  # without a function call a field
     lookup: bool = False  # a tc program may look up a tuple
     ctnetlink: bool = False
     clock: bool = False  # a coarse one
@@ -87,7 +95,8 @@ class Features:
 
             return cls(
                 tcx=types.has_function("tcx_link_attach"),
-                packet=types.has_function("bpf_cast_to_kern_ctx"),
+                packet=reads_memory(),
+                cast=types.has_function("bpf_cast_to_kern_ctx"),
                 lookup=types.has_function("bpf_skb_ct_lookup")
                 # the kernel shows the BTF of its modules to CAP_SYS_ADMIN only (BPF_BTF_GET_FD_BY_ID)
                 or (may_read_modules and types.module_has_function("nf_conntrack", "bpf_skb_ct_lookup")),
@@ -101,9 +110,9 @@ class Features:
             Finding(
                 "NAT from packets",
                 self.packet,
-                "bpf_cast_to_kern_ctx",
-                "NAT is not learned from packets: this kernel has no bpf_cast_to_kern_ctx (6.2 has it); "
-                + self._rest(),
+                "bpf_probe_read_kernel",
+                "NAT is not learned from packets: this kernel lets no program read its memory (lockdown: "
+                "confidentiality); " + self._rest(),
             ),
             Finding(
                 "NAT by lookup",

@@ -5,13 +5,13 @@ import logging
 from natlens.errors import KernelError, MissingFeature
 from natlens.kernel.ctevents import Events
 from natlens.kernel.hooks import Hook, Maps, attach_hook
-from natlens.kernel.probe import Features
+from natlens.kernel.probe import reads_memory
 
 __all__ = ["Source", "choose_source", "packets_tell"]
 
 log = logging.getLogger(__name__)
 
-NO_PACKETS = "this kernel's tc programs cannot read a packet's conntrack entry (bpf_cast_to_kern_ctx came with 6.2)"
+NO_PACKETS = "this kernel lets no tc program read a packet's conntrack entry (lockdown: confidentiality)"
 LAST = "ctnetlink"
 HOOKS = "fentry", "kprobe"
 
@@ -49,7 +49,7 @@ def choose_source(wanted: str, loaded: Maps) -> Source:
     Raises KernelError where another one is asked for and cannot be had.
     """
     if packets_tell(wanted):
-        if _can_read_packets():
+        if reads_memory():
             return Source("tc")
         if wanted == "tc":
             raise MissingFeature(f"nat_source: tc: {NO_PACKETS}: use auto")
@@ -58,13 +58,6 @@ def choose_source(wanted: str, loaded: Maps) -> Source:
         return _open(wanted, loaded)
     except KernelError as error:
         raise MissingFeature(f"nat_source: {wanted}: cannot be had: {error}. Use auto, which takes what can") from error
-
-
-def _can_read_packets() -> bool:
-    try:
-        return Features.probe().packet
-    except MissingFeature:  # no BTF to ask
-        return False
 
 
 def _open(name: str, loaded: Maps) -> Source:

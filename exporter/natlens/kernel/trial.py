@@ -13,6 +13,7 @@ from typing import NamedTuple
 from natlens.errors import MissingFeature
 from natlens.kernel import bpf
 from natlens.kernel.attach import TcxAttachment
+from natlens.kernel.bpf import RETURN_0, SCHED_CLS, instruction
 from natlens.kernel.btf import KernelTypes
 
 __all__ = [
@@ -33,7 +34,7 @@ KPROBE_TYPE = Path("/sys/bus/event_source/devices/kprobe/type")
 PARANOID = Path("/proc/sys/kernel/perf_event_paranoid")
 KALLSYMS = Path("/proc/kallsyms")
 
-KPROBE, SCHED_CLS, TRACING = 2, 3, 26  # BPF_PROG_TYPE_*
+KPROBE, TRACING = 2, 26  # BPF_PROG_TYPE_*
 TRACE_FENTRY, TRACE_KPROBE_MULTI = 24, 42  # BPF_TRACE_*
 LINK_CREATE = 28
 SYS_PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241, "s390x": 331, "ppc64le": 319, "riscv64": 241}
@@ -72,15 +73,8 @@ class _Multi(ctypes.Structure):
     )
 
 
-def _instruction(code: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 0) -> bytes:
-    return struct.pack("=BBhi", code, src << 4 | dst, off, imm)
-
-
-RETURN_0 = _instruction(0xB7) + _instruction(0x95)
-
-
 def _call(function: int, *, of_module: bool) -> bytes:
-    return _instruction(0x85, src=2, off=int(of_module), imm=function)  # BPF_PSEUDO_KFUNC_CALL
+    return instruction(0x85, src=2, off=int(of_module), imm=function)  # BPF_PSEUDO_KFUNC_CALL
 
 
 def _tried(attempt: Callable[[], object]) -> Trial:
@@ -110,16 +104,8 @@ def try_tcx() -> Trial:
 
 
 def try_reading() -> Trial:
-    """Load a tc program that reads its own packet (``bpf_cast_to_kern_ctx``, v6.2, commit fd264ca02094)."""
-
-    def attempt() -> None:
-        with KernelTypes() as types:
-            function = types.function("bpf_cast_to_kern_ctx")
-        if not function:
-            raise MissingFeature("this kernel has no bpf_cast_to_kern_ctx (6.2 has it)")
-        os.close(bpf.load(SCHED_CLS, _call(function, of_module=False) + RETURN_0))
-
-    return _tried(attempt)
+    """Load a tc program that reads its own packet, as the programs do (``bpf_probe_read_kernel``)."""
+    return _tried(lambda: os.close(bpf.load_reading()))
 
 
 def try_lookup() -> Trial:
@@ -141,17 +127,17 @@ def try_lookup() -> Trial:
 
 def _lookup(look_up: int, release: int, *, of_module: bool) -> bytes:
     """Return the program: an empty tuple and empty options on the stack, the call, the release of what it gave."""
-    zeros = b"".join(_instruction(0x7A, dst=10, off=-8 * slot) for slot in range(1, 5))
+    zeros = b"".join(instruction(0x7A, dst=10, off=-8 * slot) for slot in range(1, 5))
     return b"".join(
         (
             zeros,
-            _instruction(0xBF, dst=2, src=10) + _instruction(0x07, dst=2, imm=-16),
-            _instruction(0xB7, dst=3, imm=12),
-            _instruction(0xBF, dst=4, src=10) + _instruction(0x07, dst=4, imm=-32),
-            _instruction(0xB7, dst=5, imm=12),
+            instruction(0xBF, dst=2, src=10) + instruction(0x07, dst=2, imm=-16),
+            instruction(0xB7, dst=3, imm=12),
+            instruction(0xBF, dst=4, src=10) + instruction(0x07, dst=4, imm=-32),
+            instruction(0xB7, dst=5, imm=12),
             _call(look_up, of_module=of_module),
-            _instruction(0x15, off=2),  # nothing: nothing to release
-            _instruction(0xBF, dst=1) + _call(release, of_module=of_module),
+            instruction(0x15, off=2),  # nothing: nothing to release
+            instruction(0xBF, dst=1) + _call(release, of_module=of_module),
             RETURN_0,
         )
     )

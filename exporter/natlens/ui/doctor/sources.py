@@ -90,7 +90,7 @@ def _source(machine: Machine, name: str, found: str) -> Finding:
 
 def _rest(name: str) -> str:
     ways = {
-        "tc": "a kernel of 6.2 or later has it",
+        "tc": "boot without lockdown=confidentiality",
         "fentry": "give CAP_SYS_ADMIN where nf_nat is a module, or load nf_nat (a kube-proxy does)",
         "kprobe": "kernel.perf_event_paranoid of 2 or less, a kernel with kprobes, nf_nat loaded",
     }

@@ -19,6 +19,7 @@ from natlens.flows.oneway import unexplained
 from natlens.flows.report import Limits
 from natlens.flows.selection import Selection
 from natlens.flows.told import translations_of
+from natlens.handover import State, pack, unpack
 from natlens.health import Health
 from natlens.identity.endpoint import Identity
 from natlens.identity.naming import FourEnds, name_ends
@@ -101,7 +102,12 @@ def take(capture: Capture, carry: Carry, health: Health) -> Window:
     window, events = capture.take(), capture.source.events
     if events:
         window = _with_events(window, carry, events, health)
-    tuples = unexplained(window, carry, every=events is not None, sampling=capture.controls.sampling)
+    return explain(window, carry, health, every=events is not None, sampling=capture.controls.sampling)
+
+
+def explain(window: Window, carry: Carry, health: Health, *, every: bool = False, sampling: int = 1) -> Window:
+    """Ask ctnetlink for what the window's own packets do not explain."""
+    tuples = unexplained(window, carry, every=every, sampling=sampling)
     health.add("conntrack_not_asked", max(len(tuples) - ASKED, 0))
     if not len(tuples):
         return window
@@ -189,6 +195,7 @@ class Pipeline:
         """Attach, then report every interval until :meth:`stop`; the last window is flushed."""
         self._capture.refresh()
         self._known = _older(self._options.max_connections)
+        self._go_on()
         log.info(
             "capturing on %d interfaces by %s, NAT by %s, reporting every %g s",
             self._health.snapshot().get("interfaces_covered", 0),
@@ -216,11 +223,15 @@ class Pipeline:
             self._hear(ready, quiet_ns)
             quiet_ns = asked_ns
             self._health.set("names_ready", self._names.ready)
+            sent = False
             while self._names.ready and (interval := self._waiting.take(time.monotonic_ns())):
                 self._send(interval)
+                sent = True
             if self._reports.passed():
                 self.report()
                 give_back()
+            elif sent:
+                self._leave()
             if self._collections.passed():
                 self._exports.collect(time.time_ns())
 
@@ -228,7 +239,7 @@ class Pipeline:
         for bell in self._names.bells:
             if bell in ready:
                 bell.hear(quiet_ns)
-        if self._capture.bell in ready:
+        if self._capture.bell in ready or self._capture.behind:
             self._capture.refresh()
 
     def _wait(self, waiting: selectors.BaseSelector, quiet_ns: int) -> tuple[set[object], int, int]:
@@ -246,6 +257,8 @@ class Pipeline:
 
     def _pause(self) -> float:
         """Return how long there is nothing to do (s)."""
+        if self._capture.behind:
+            return 0.0
         next_ns, due = self._waiting.next_ns, min(self._reports.due, self._collections.due)
         first = due if next_ns is None else min(due, next_ns / SECOND)
         return max(first - time.monotonic(), 0 if self._names.ready else LOOK_S)
@@ -254,6 +267,11 @@ class Pipeline:
         """Close the window and hand its records to the outlets; ``flush`` ends every connection."""
         with self._health.timed("window_stage", stage="read"):
             window = [self._window()]
+        self._report(window, flush=flush)
+        self._leave()
+        self._health.mark("window")
+
+    def _report(self, window: list[Window], *, flush: bool = False) -> None:
         with self._health.timed("window_stage", stage="join"):
             interval = self._join(window, flush=flush)
         if not flush:
@@ -262,7 +280,26 @@ class Pipeline:
         while flush and (late := self._waiting.take()):
             self._send(late)
         self._send(interval)
-        self._health.mark("window")
+
+    def _go_on(self) -> None:
+        """Take up what another agent left pinned, if one did: its connections first, then what was counted since."""
+        inherited = self._capture.inherit()
+        state = unpack(inherited.state) if inherited.state else None
+        if state is None and inherited.state:
+            log.warning("pin: another version of natlens kept its connections in another layout: they begin anew")
+        if state:
+            self._carry = state.carry
+            for interval in state.waiting:
+                self._waiting.put(interval, self._names.wait_ns, time.monotonic_ns(), every=True)
+        for window in inherited.windows:
+            self._report([self._with_older(explain(window, self._carry, self._health))])
+        if state or inherited.windows:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Let an agent that comes after this one know what it knows, where it is to go on."""
+        if self._capture.pinned:
+            self._capture.leave(pack(State(self._carry, self._waiting.intervals)))
 
     def _join(self, window: list[Window], *, flush: bool) -> Interval:
         """Return the window's connections; takes it out of the list."""
@@ -301,7 +338,11 @@ class Pipeline:
         window = take(self._capture, self._carry, self._health)
         for kind, entries in window.entries.items():
             self._health.set("map_entries", entries, map=kind)
-        if len(self._known):  # older than the agent: once, with the first window
+        return self._with_older(window)
+
+    def _with_older(self, window: Window) -> Window:
+        """Add the entries that are older than the agent: once, to the first window."""
+        if len(self._known):
             window = replace(window, translations=np.concatenate([self._known, window.translations]))
             self._known = self._known[:0]
         return window
@@ -310,7 +351,13 @@ class Pipeline:
         """Let go of the interfaces, report what was seen until then, deliver within the grace period."""
         deadline = time.monotonic() + self._options.shutdown_grace
         self._health.set("capturing", 0)
-        self._capture.detach()
-        self.report(flush=True)
+        if self._capture.pinned:  # programs and connections go on
+            self.report()
+            while late := self._waiting.take():
+                self._send(late)
+            self._leave()
+        else:
+            self._capture.detach()
+            self.report(flush=True)
         self._exports.collect(time.time_ns())
         self._exports.flush(deadline)

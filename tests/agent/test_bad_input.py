@@ -12,7 +12,6 @@ import pytest
 from natlens.errors import KernelError
 from natlens.kernel import libbpf
 from natlens.kernel.attach import ClsactAttachment, choose
-from natlens.kernel.netlink import route_socket
 from tests.agent.kernel import attached, program
 from tests.agent.process import NATLENS, Agent, clean_environment
 from tests.agent.shop import Shop, told
@@ -224,13 +223,13 @@ def test_kernel_without_tcx(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.EINVAL, "Invalid argument")
 
     monkeypatch.setattr(libbpf, "link_tcx", refuse)
-    with route_socket() as route, program() as fd:
+    with program() as fd:
         with pytest.raises(KernelError) as error:
-            choose("tcx", fd, route)
+            choose("tcx", fd)
         assert str(error.value) == (
             "attach: tcx: this kernel has no tcx links (they came with 6.6): use auto or clsact"
         )
-        chosen = choose("auto", fd, route)
+        chosen = choose("auto", fd)
         assert isinstance(chosen, ClsactAttachment)
         chosen.close()
 

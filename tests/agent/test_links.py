@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from natlens.kernel.attach import GONE, INGRESS, TcxAttachment
-from natlens.kernel.netlink import route_socket
 from natlens.ui.lab.node import Pod
 from natlens.ui.lab.packets import TCP, Directed
 from natlens.ui.lab.traffic import dial, exchange, talk, udp_socket
@@ -102,8 +101,8 @@ def test_interfaces_that_come_and_go_at_once_stop_nothing(shop: Shop, tmp_path: 
 
 
 def test_link_of_an_interface_that_was_gone_before_it_was_attached_to() -> None:
-    with route_socket() as route, program() as fd:
-        attachment = TcxAttachment(route)
+    with program() as fd:
+        attachment = TcxAttachment()
         with pytest.raises(OSError, match="No such device") as error:
             attachment.attach(0x7FFFFFFF, INGRESS, fd)
         assert error.value.errno in GONE

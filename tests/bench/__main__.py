@@ -21,6 +21,7 @@ from tests.bench import (
     programs,
     spans,
     start,
+    storm,
 )
 
 
@@ -33,6 +34,8 @@ def main() -> None:
         learn.learned(noop)
     start.helped()
     bcc.compiled()
+    storm.attached()
+    storm.kept()
     flows.joined()
     identity.resolved()
     encode.encoded()

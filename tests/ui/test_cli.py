@@ -68,7 +68,11 @@ def test_help_all_shows_what_help_leaves_out(capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ([], "no command given; choose run, observe, resolve, cardinality, demo or doctor (natlens --help tells more)"),
+        (
+            [],
+            "no command given; choose run, observe, resolve, cardinality, demo, doctor or detach "
+            "(natlens --help tells more)",
+        ),
         (["--frob"], "unknown argument '--frob'; natlens --help lists all"),
         (["run", "--intervl", "5"], "unknown argument '--intervl'; did you mean --interval?"),
         (["run", "--intervl=5"], "unknown argument '--intervl'; did you mean --interval?"),
@@ -82,7 +86,7 @@ def test_help_all_shows_what_help_leaves_out(capsys: pytest.CaptureFixture[str])
         (
             ["walk"],
             "argument COMMAND: invalid choice: 'walk' (choose from 'run', 'observe', 'demo', 'doctor', 'resolve', "
-            "'cardinality'); natlens --help lists all",
+            "'cardinality', 'detach'); natlens --help lists all",
         ),
         (
             ["observe", "--input", "/none"],

@@ -14,8 +14,8 @@ import pytest
 from tests.ui.doctoring import machine_of
 
 from natlens.errors import ConfigError, IdentityError, KernelError, MissingFeature
-from natlens.kernel import bpf, libbpf, trial
-from natlens.kernel.attach import FILTER_NAME, HANDLES, PARENT
+from natlens.kernel import bpf, libbpf
+from natlens.kernel.filters import FILTER_NAME, HANDLES, PARENT
 from natlens.kernel.netlink import route_socket
 from natlens.kernel.probe import Capabilities
 from natlens.ui import doctor

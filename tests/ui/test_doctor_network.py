@@ -13,9 +13,9 @@ from tests.ui.doctoring import FEW, looked, one, worst
 
 from natlens.config import Options
 from natlens.health import Health
-from natlens.kernel import bpf, libbpf, trial
-from natlens.kernel.attach import FILTER_NAME, HANDLES, PARENT
+from natlens.kernel import bpf, libbpf
 from natlens.kernel.capture import Capture
+from natlens.kernel.filters import FILTER_NAME, HANDLES, PARENT
 from natlens.kernel.netlink import route_socket
 from natlens.ui.doctor.check import Status
 from natlens.ui.doctor.conntrack import look_at_conntrack, look_at_zones

@@ -120,7 +120,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         RARE,
         Meta(
             description="How NAT is learned. auto: from the packets themselves where the kernel lets a tc program read "
-            "their conntrack entry (6.2 and later), else by fentry, else by kprobe, else from conntrack's events; "
+            "their conntrack entry, else by fentry, else by kprobe, else from conntrack's events; "
             "records say which (nat.source)."
         ),
     ] = "auto"
@@ -153,6 +153,22 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             "process that ends then; auto takes core where the kernel has BTF."
         ),
     ] = "auto"
+    pin: Annotated[
+        bool,
+        RARE,
+        Meta(
+            description="Go on counting while natlens restarts. Programs and maps stay in the kernel when natlens "
+            "ends, in bpffs, and the next one goes on with what they counted; natlens detach removes them."
+        ),
+    ] = False
+    pin_path: Annotated[
+        Annotated[str, NAME],
+        PATH,
+        RARE,
+        Meta(
+            description="Directory for pin. It must be in a BPF file system (bpffs); it is made where it is not there."
+        ),
+    ] = "/sys/fs/bpf/natlens"
     identity_file: Annotated[
         Annotated[str, NAME] | None,
         PATH,

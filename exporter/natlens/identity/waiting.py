@@ -55,6 +55,11 @@ class Waiting:
         return self._late.popleft()
 
     @property
+    def intervals(self) -> list[Interval]:
+        """What waits, in order."""
+        return list(self._late)
+
+    @property
     def next_ns(self) -> int | None:
         """When the next one is due; None if nothing waits."""
         return self._due[0] if self._due else None

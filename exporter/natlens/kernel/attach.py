@@ -1,40 +1,36 @@
 """Attach programs to interfaces and let them go: tcx links where the kernel has them, else clsact filters.
 
-A tcx link lives as long as its file descriptor: a killed agent leaves nothing. A clsact filter outlives its
-process, so it carries a handle that a live agent owns by an abstract socket (which the kernel frees with the
-process, and which belongs to the same network namespace as the filter): the next start removes filters whose
-handle nobody owns. A clsact qdisc is never removed and an `ingress` qdisc never replaced: others may use them.
+A tcx link lives as long as its file descriptor: a killed agent leaves nothing. Filters: :mod:`natlens.kernel.filters`.
+What option `pin` leaves (pinned links, filters of PINNED_HANDLE) is taken over: in its place, and without a packet in
+between.
 """
 
 import errno
-import itertools
-import logging
 import os
-import socket
-from typing import Any, Protocol
+from typing import Protocol
 
 from natlens.errors import KernelError
-from natlens.kernel import libbpf
+from natlens.kernel import bpffs, libbpf
+from natlens.kernel.filters import EGRESS, GONE, INGRESS, ClsactAttachment, Side, clear_filters
+from natlens.kernel.pinning import KINDS, Pins
 
-__all__ = ["Attachment", "ClsactAttachment", "Side", "TcxAttachment", "choose"]
-
-log = logging.getLogger(__name__)
-
-ETH_P_ALL = 3
-INGRESS, EGRESS = "ingress", "egress"
-Side = str
-
-OURS = "bpf", socket.htons(ETH_P_ALL)  # what a priority must hold to take one more filter of ours
-FILTER_NAME = "natlens"
-HANDLES = range(0x6E61, 0x6E61 + 16)  # so many agents may run in one namespace
-PARENT = {INGRESS: 0xFFFFFFF2, EGRESS: 0xFFFFFFF3}
-GONE = (errno.ENODEV, errno.ENXIO)  # the interface vanished meanwhile
+__all__ = ["EGRESS", "GONE", "INGRESS", "Attachment", "ClsactAttachment", "Side", "TcxAttachment", "choose"]
 
 
 class Attachment(Protocol):
     """One way of attaching programs."""
 
     name: str
+    batch: int
+    """To how many interfaces it attaches within half a second."""
+
+    def begin(self, pins: Pins) -> None:
+        """Find what earlier agents left, before the first :meth:`attach`: to take it over, or to clear it away."""
+        ...
+
+    def settle(self) -> None:
+        """Let go of what was found and not taken over by any :meth:`attach`."""
+        ...
 
     def attach(self, ifindex: int, side: Side, program_fd: int) -> bool:
         """Attach; False where this side of this interface cannot be covered (logged by the caller)."""
@@ -44,8 +40,12 @@ class Attachment(Protocol):
         """Let go; an interface that is gone already is fine."""
         ...
 
+    def stands(self, ifindex: int, side: Side) -> bool:
+        """Tell whether what was attached still is: an interface may have gone, and another come under its number."""
+        ...
+
     def close(self) -> None:
-        """Let go of everything."""
+        """Let go of everything, but for what is pinned."""
         ...
 
 
@@ -53,14 +53,24 @@ class TcxAttachment:
     """bpf links at the head of the tcx chain (≥ 6.6); they need no qdisc."""
 
     name = "tcx"
+    batch = 32  # each link waits for a grace period of RCU, two or three ticks (tcx_entry_sync)
 
-    def __init__(self, route: Any) -> None:
-        """``route`` is a pyroute2 ``IPRoute``: agents that attached otherwise may have been killed."""
+    def __init__(self) -> None:
         self._links: dict[tuple[int, Side], int] = {}
-        for qdisc in route.get_qdiscs():
-            if qdisc.get_attr("TCA_KIND") == "clsact":
-                for side in PARENT:
-                    _sweep(route, qdisc["index"], side)
+        self._found: dict[tuple[int, Side], int] = {}
+        self._pins: Pins | None = None
+
+    def begin(self, pins: Pins) -> None:
+        """Find pinned links; remove filters that nobody owns: agents that attached otherwise may have been killed."""
+        self._pins = pins
+        clear_filters(pinned=pins.held)
+        self._found = pins.links()
+
+    def settle(self) -> None:
+        """Detach the pinned links that were not taken over."""
+        for (ifindex, side), link in self._found.items():
+            self._let_go(ifindex, side, link)
+        self._found.clear()
 
     @staticmethod
     def supported(program_fd: int) -> bool:
@@ -73,137 +83,58 @@ class TcxAttachment:
 
     def attach(self, ifindex: int, side: Side, program_fd: int) -> bool:
         """Attach at the head; raises OSError (ENODEV where the interface is gone)."""
-        kind = libbpf.BPF_TCX_INGRESS if side == INGRESS else libbpf.BPF_TCX_EGRESS
-        self._links[ifindex, side] = libbpf.link_tcx(program_fd, ifindex, kind)
+        link = self._take_over(ifindex, side, program_fd)
+        if link is None:
+            link = libbpf.link_tcx(program_fd, ifindex, KINDS[side])
+        self._links[ifindex, side] = link
+        if self._pins and self._pins.keep:
+            self._pins.pin_link(link, ifindex, side)
+        elif self._pins:
+            self._pins.unpin_link(ifindex, side)
         return True
+
+    def _take_over(self, ifindex: int, side: Side, program_fd: int) -> int | None:
+        link = self._found.pop((ifindex, side), None)
+        if link is None:
+            return None
+        try:
+            bpffs.update_link(link, program_fd)
+        except KernelError:  # its interface went meanwhile
+            self._let_go(ifindex, side, link)
+            return None
+        return link
+
+    def _let_go(self, ifindex: int, side: Side, link: int) -> None:
+        if self._pins:
+            self._pins.unpin_link(ifindex, side)
+        os.close(link)
 
     def detach(self, ifindex: int, side: Side) -> None:
         """Close the link: the kernel detaches it."""
         link = self._links.pop((ifindex, side), None)  # None: the interface vanished before it was attached to
         if link is not None:
-            os.close(link)
+            self._let_go(ifindex, side, link)
+
+    def stands(self, ifindex: int, side: Side) -> bool:
+        """Ask the link where it is attached."""
+        link = self._links.get((ifindex, side))
+        return link is not None and bpffs.link_place(link) == (ifindex, KINDS[side])
 
     def close(self) -> None:
-        """Close every link."""
-        for fd in self._links.values():
+        """Close every link: pinned ones stay attached."""
+        for fd in (*self._links.values(), *self._found.values()):
             os.close(fd)
         self._links.clear()
+        self._found.clear()
 
 
-def _own_handle() -> tuple[int, socket.socket]:
-    for handle in HANDLES:
-        owner = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            owner.bind(f"\0natlens-filter-{handle:x}")
-        except OSError:
-            owner.close()
-            continue
-        return handle, owner
-    raise KernelError(f"{len(HANDLES)} natlens agents run in this network namespace already: stop one of them")
-
-
-def _is_owned(handle: int) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind(f"\0natlens-filter-{handle:x}")
-        except OSError:
-            return True
-    return False
-
-
-def _sweep(route: Any, ifindex: int, side: Side, own: int | None = None) -> None:
-    """Remove filters of agents that are no more, and of handle ``own``."""
-    for found in route.get_filters(index=ifindex, parent=PARENT[side]):
-        options = found.get_attr("TCA_OPTIONS")
-        if found.get_attr("TCA_KIND") != "bpf" or options is None or found["handle"] not in HANDLES:
-            continue
-        if options.get_attr("TCA_BPF_NAME") == FILTER_NAME and (
-            found["handle"] == own or not _is_owned(found["handle"])
-        ):
-            route.tc("del-filter", "bpf", ifindex, found["handle"], parent=PARENT[side], info=found["info"])
-
-
-def _first_priority(route: Any, ifindex: int, side: Side) -> int:
-    """Return the first priority that is free or shared by bpf filters: filters of other kinds or protocols do not."""
-    filters = route.get_filters(index=ifindex, parent=PARENT[side])
-    taken = {found["info"] >> 16 for found in filters if (found.get_attr("TCA_KIND"), found["info"] & 0xFFFF) != OURS}
-    return next(priority for priority in itertools.count(1) if priority not in taken)
-
-
-class ClsactAttachment:
-    """tc filters under clsact, through rtnetlink."""
-
-    name = "clsact"
-
-    def __init__(self, route: Any) -> None:
-        """``route`` is a pyroute2 ``IPRoute``; raises KernelError where every handle is taken."""
-        self._route = route
-        self._handle, self._owner = _own_handle()
-        self._attached: dict[tuple[int, Side], int] = {}  # and the priority
-
-    def _qdisc(self, ifindex: int) -> str:
-        for qdisc in self._route.get_qdiscs(ifindex):
-            if qdisc["parent"] == 0xFFFFFFF1:  # TC_H_INGRESS, which is also TC_H_CLSACT
-                return str(qdisc.get_attr("TCA_KIND"))
-        return ""
-
-    def attach(self, ifindex: int, side: Side, program_fd: int) -> bool:
-        """Attach as early as can be; False at egress where an `ingress` qdisc stands in clsact's place.
-
-        There `tc filter add … egress` would succeed and land in the ingress chain.
-        """
-        if not self._qdisc(ifindex):
-            self._route.tc("add", "clsact", ifindex)
-        if self._qdisc(ifindex) != "clsact" and side == EGRESS:
-            return False
-        _sweep(self._route, ifindex, side, self._handle)
-        priority = _first_priority(self._route, ifindex, side)
-        self._route.tc(
-            "add-filter",
-            "bpf",
-            ifindex,
-            self._handle,
-            fd=program_fd,
-            name=FILTER_NAME,
-            parent=PARENT[side],
-            prio=priority,
-            direct_action=True,
-        )
-        self._attached[ifindex, side] = priority
-        if priority > 1:
-            log.warning(
-                "%s: %s: another program's filters come first (priority %d): packets they take are not counted",
-                socket.if_indextoname(ifindex),
-                side,
-                priority - 1,
-            )
-        return True
-
-    def detach(self, ifindex: int, side: Side) -> None:
-        """Remove the own filter, by its handle."""
-        priority = self._attached.pop((ifindex, side), None)
-        if priority is None:
-            return
-        try:
-            self._route.tc("del-filter", "bpf", ifindex, self._handle, parent=PARENT[side], prio=priority)
-        except Exception as error:  # pyroute2's NetlinkError has no stable import path
-            if getattr(error, "code", None) not in (*GONE, errno.ENOENT, errno.EINVAL):
-                raise
-
-    def close(self) -> None:
-        """Remove every own filter, then give the handle back."""
-        for ifindex, side in list(self._attached):
-            self.detach(ifindex, side)
-        self._owner.close()
-
-
-def choose(wanted: str, program_fd: int, route: Any) -> Attachment:
+def choose(wanted: str, program_fd: int) -> Attachment:
     """Return the attachment for option ``attach``: `auto` takes tcx where the kernel has it.
 
     Raises KernelError where `tcx` is asked for and the kernel has none.
     """
     if wanted != "clsact" and TcxAttachment.supported(program_fd):
-        return TcxAttachment(route)
+        return TcxAttachment()
     if wanted == "tcx":
         raise KernelError("attach: tcx: this kernel has no tcx links (they came with 6.6): use auto or clsact")
-    return ClsactAttachment(route)
+    return ClsactAttachment()

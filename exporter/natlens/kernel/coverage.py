@@ -52,13 +52,16 @@ class _Devices:
     def __init__(self, links: Iterable[Link], include: list[str], exclude: list[str]) -> None:
         self.by_index = {link.index: link for link in links}
         self.chosen = {i: _chosen(link.name, include, exclude) for i, link in self.by_index.items()}
+        self._ports: dict[int, list[Link]] = {}
+        for link in self.by_index.values():
+            self._ports.setdefault(link.master, []).append(link)
 
     def master_kind(self, link: Link) -> str:
         master = self.by_index.get(link.master)
         return master.kind if master else ""
 
     def ports(self, link: Link) -> list[Link]:
-        return [port for port in self.by_index.values() if port.master == link.index]
+        return self._ports.get(link.index, [])
 
     def below(self, link: Link) -> Link | None:
         """Return the covered device that carries a VLAN or macvlan in this namespace."""

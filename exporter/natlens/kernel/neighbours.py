@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from natlens.kernel import bpf
-from natlens.kernel.attach import EGRESS, FILTER_NAME, HANDLES, INGRESS, OURS, PARENT, Side, _is_owned
+from natlens.kernel.filters import EGRESS, FILTER_NAME, HANDLES, INGRESS, OURS, PARENT, Side, is_owned
 from natlens.kernel.libbpf import BPF_TCX_EGRESS, BPF_TCX_INGRESS
+from natlens.kernel.pinning import PINNED_HANDLE
 
 __all__ = ["Neighbour", "chain", "clsact_place", "ingress_qdiscs", "xdp"]
 
@@ -70,8 +71,9 @@ def _filters(route: Any, ifindex: int, side: Side) -> Iterator[Neighbour]:
             continue
         told.add((kind, priority))
         name = (options.get_attr("TCA_BPF_NAME") if kind == BPF_FILTER else "") or kind
-        ours = kind == BPF_FILTER and name == FILTER_NAME and found["handle"] in HANDLES
-        left_over = ours and not _is_owned(found["handle"])
+        handle = found["handle"]
+        ours = kind == BPF_FILTER and name == FILTER_NAME and handle in (PINNED_HANDLE, *HANDLES)
+        left_over = ours and handle != PINNED_HANDLE and not is_owned(handle)
         shared = (kind, found["info"] & 0xFFFF) == OURS
         yield Neighbour("tc", str(name), ours and not left_over, priority, shared, left_over)
 

@@ -27,6 +27,7 @@ __all__ = [
     "Nexthop",
     "Route",
     "dump_request",
+    "gone_links",
     "messages",
 ]
 
@@ -110,6 +111,20 @@ def messages(data: bytes) -> Iterator[Message]:
         if not HEADER.size <= length <= len(data) - at:
             return
         yield _message(kind, flags, data[at + HEADER.size : at + length])
+        at += length + 3 & ~3
+
+
+def gone_links(data: bytes) -> Iterator[int]:
+    """Yield the devices (ifindex) of which one call of ``recv`` says that they are no more; the rest is not read."""
+    at = 0
+    while at + HEADER.size + LINK.size <= len(data):
+        length, kind, *_ = HEADER.unpack_from(data, at)
+        if length < HEADER.size:
+            return
+        if kind == DELLINK:
+            family, _, index, *_ = LINK.unpack_from(data, at + HEADER.size)
+            if family == socket.AF_UNSPEC:  # AF_BRIDGE: it is a bridge's port no more
+                yield index
         at += length + 3 & ~3
 
 

@@ -15,7 +15,7 @@ from natlens.kernel import maps
 from natlens.kernel.libbpf import Object
 from natlens.kernel.structs import COUNTERS, RETIRED_KEY, ROW, ROW_KEY, TRANSLATION, TRANSLATION_KEY
 
-__all__ = ["ROWS", "TRANSLATIONS", "Window", "Windows", "kernel_bytes"]
+__all__ = ["RETIRED", "ROWS", "TRANSLATIONS", "Window", "Windows", "kernel_bytes", "read_counters", "together"]
 
 ROWS = np.dtype([("key", ROW_KEY), ("value", ROW)])
 RETIRED = np.dtype([("key", RETIRED_KEY), ("value", ROW)])
@@ -68,8 +68,14 @@ class Windows:
         """Let programs write to the other set; returns the index of the one that is quiet now."""
         quiet, self._active = self._active, 1 - self._active
         maps.update(self._active_fd, 0, self._active)
-        maps.update(self._outer_fd, quiet, self._fds["rows"][quiet])  # the same map again: only to wait
+        self.wait()
         return quiet
+
+    def wait(self) -> None:
+        """Return when every program that runs now, of whatever agent, has come to its end."""
+        maps.update(
+            self._outer_fd, self._active, self._fds["rows"][self._active]
+        )  # the map that is there: only to wait
 
     def take(self) -> Window:
         """Close the window and return it."""
@@ -80,7 +86,7 @@ class Windows:
             for kind, entry in (("rows", ROWS), ("retired", RETIRED), ("translations", TRANSLATIONS))
         )
         window = Window(
-            rows=_together(rows, retired),
+            rows=together(rows, retired),
             translations=translations,
             start_ns=self._start_ns,
             end_ns=end_ns,
@@ -93,12 +99,17 @@ class Windows:
 
     def counters(self) -> dict[str, int]:
         """Return every kernel counter, summed over the CPUs, since the programs were loaded."""
-        values = np.zeros((maps.possible_cpus(), len(COUNTERS)), np.uint64)
-        maps.lookup(self._counters_fd, 0, values)
-        return dict(zip(COUNTERS, values.sum(axis=0).tolist(), strict=True))
+        return read_counters(self._counters_fd)
 
 
-def _together(rows: npt.NDArray[np.void], retired: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+def read_counters(fd: int) -> dict[str, int]:
+    """Return what is in a map of counters, summed over the CPUs."""
+    values = np.zeros((maps.possible_cpus(), len(COUNTERS)), np.uint64)
+    maps.lookup(fd, 0, values)
+    return dict(zip(COUNTERS, values.sum(axis=0).tolist(), strict=True))
+
+
+def together(rows: npt.NDArray[np.void], retired: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
     """Return the rows that stand, and those that a new SYN put aside."""
     if not len(retired):
         return rows

@@ -68,6 +68,14 @@ CAPTURE: list[Metric] = [
         ),
     ),
     Metric(
+        "natlens.capture.resyncs",
+        "counter",
+        "{resync}",
+        "Times that more interfaces changed at once than the kernel could tell: all were looked at again.",
+        (Source("interfaces_resynced"),),
+        "nothing is lost by it",
+    ),
+    Metric(
         "natlens.capture.unparsed",
         "counter",
         "{packet}",
@@ -326,7 +334,7 @@ CAPTURE: list[Metric] = [
             "NatlensConntrackOverruns",
             added("natlens_conntrack_overruns_total"),
             "Events of conntrack were lost; connections that began and ended meanwhile may be without NAT.",
-            "Only where nat_source is ctnetlink (see the log). More CPU for natlens, or a kernel of 6.2 or later.",
+            "Only where nat_source is ctnetlink (see the log). More CPU for natlens, or nat_source: auto.",
             "info",
         ),
     ),

@@ -63,7 +63,7 @@ def _dispatch(arguments: list[str], debug: Debug) -> int:
     parsed, extra = parser.parse_known_args(arguments)
     if parsed.command is None:
         refuse_unknown(parser, extra)
-        names = "run, observe, resolve, cardinality, demo or doctor"
+        names = "run, observe, resolve, cardinality, demo, doctor or detach"
         raise ConfigError(f"no command given; choose {names} (natlens --help tells more)")
     if parsed.command not in commands:
         return _program(parsed.command, extra)
@@ -87,6 +87,7 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
     commands.add_parser("doctor", help="tell what this machine can do", add_help=False)
     commands.add_parser("resolve", help="tell what an address is, or was, and why", add_help=False)
     commands.add_parser("cardinality", help="tell how many series metrics would cost", add_help=False)
+    commands.add_parser("detach", help="remove what natlens left in the kernel", add_help=False)
     _add_observe_flags(observe)
     for command in (run, observe):
         add_flags(command)

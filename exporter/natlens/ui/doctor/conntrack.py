@@ -62,6 +62,6 @@ def look_at_zones(machine: Machine) -> Findings:
         told += f" (of the first {MOST_ENTRIES})"
     if counts.keys() - {0} and not machine.source:
         lost = "entries in other zones than 0 cannot be looked up, so their NAT is not known"
-        yield warned(f"{told}: {lost}", "6.2 or later reads them from packets")
+        yield warned(f"{told}: {lost}", "boot without lockdown=confidentiality: packets then tell")
     else:
         yield passed(told)

@@ -19,10 +19,15 @@ from natlens.kernel.libbpf import Object
 from natlens.kernel.rules import ENDS, PORTS, WITH_PORTS, End, Rule, parse_rules
 from natlens.kernel.structs import ADDRESS_PREFIX, CONTROLS, LEFT_OUT_COUNT, PORT_PREFIX, RULE_ENDS, Cause, Side
 
-__all__ = ["Controls", "prepare"]
+__all__ = ["Controls", "is_controlled", "prepare"]
 
 CONTROLS_SECTION = ".rodata.controls"
 PORT_BITS, ADDRESS_BITS = 16, 128
+
+
+def is_controlled(options: Options) -> bool:
+    """Tell whether anything is to be left out."""
+    return bool(options.capture_rules) or options.sampling > 1
 
 
 def prepare(loaded: Object, options: Options) -> None:
@@ -36,7 +41,7 @@ def prepare(loaded: Object, options: Options) -> None:
         rules, lambda rule: not (rule.ends["source"].asked or rule.ends["destination"].asked)
     )
     told["of_any_responder"] = _bits(rules, lambda rule: not rule.ends["responder"].asked)
-    if rules or options.sampling > 1:
+    if is_controlled(options):
         told["verdicts"] = options.window_rows
         loaded.resize("verdicts", options.window_rows)
     loaded.set_constants(CONTROLS_SECTION, told.tobytes())

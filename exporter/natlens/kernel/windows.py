@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from natlens.kernel import maps
 from natlens.kernel.libbpf import Object
-from natlens.kernel.structs import COUNTERS, RETIRED_KEY, ROW, ROW_KEY, TRANSLATION, TRANSLATION_KEY
+from natlens.kernel.structs import COUNTERS, RETIRED_KEY, ROW, ROW_KEY, TRANSLATION, TRANSLATION_KEY, VERDICT
 
 __all__ = ["RETIRED", "ROWS", "TRANSLATIONS", "Window", "Windows", "kernel_bytes", "read_counters", "together"]
 
@@ -25,12 +25,12 @@ TRANSLATIONS = np.dtype([("key", TRANSLATION_KEY), ("value", TRANSLATION)])
 HASH_ENTRY, HASH_BUCKET = 48, 16  # struct htab_elem and struct bucket of the kernel's preallocated hash maps
 
 
-def kernel_bytes(rows: int, translations: int) -> int:
-    """Return the kernel memory that both windows take, whatever they hold."""
+def kernel_bytes(rows: int, translations: int, *, verdicts: bool = False) -> int:
+    """Return the kernel memory that both windows take, whatever they hold; ``verdicts``: with rules or sampling."""
     maps = ((ROWS, rows), (RETIRED, max(rows // 8, 1)), (TRANSLATIONS, translations))
     entries = sum((HASH_ENTRY + entry.itemsize) * size for entry, size in maps)
     buckets = sum(HASH_BUCKET << (size - 1).bit_length() for _, size in maps)
-    return 2 * (entries + buckets)
+    return 2 * (entries + buckets) + VERDICT.itemsize * rows * verdicts
 
 
 @dataclass(frozen=True)

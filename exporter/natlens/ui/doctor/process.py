@@ -4,6 +4,7 @@ import os
 import resource
 
 from natlens.kernel import trial
+from natlens.kernel.controls import is_controlled
 from natlens.kernel.probe import WHAT_FOR
 from natlens.kernel.windows import kernel_bytes
 from natlens.ui.doctor.check import Findings, failed, passed, warned
@@ -47,7 +48,7 @@ def look_at_seccomp(machine: Machine) -> Findings:
 def look_at_memory(machine: Machine) -> Findings:
     """Tell the kernel memory that the windows take, and whether the limit of locked memory counts it."""
     options = machine.options
-    size = kernel_bytes(options.window_rows, options.window_translations)
+    size = kernel_bytes(options.window_rows, options.window_translations, verdicts=is_controlled(options))
     windows = f"two windows of {options.window_rows} rows and {options.window_translations} translations"
     told = f"{size / MIB:.0f} MiB: {windows}"
     limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]

@@ -78,7 +78,8 @@ class Agent:
         """Wait until it captures, or has ended for something that is not to be had here."""
         wait_until(lambda: self.lines("capturing on") or not self.running, "captures or ends", START_S)
         if not self.running:
-            assert self.wait() and self.lines("cannot be had"), self.said
+            assert self.wait() != 0
+            assert self.lines("cannot be had"), self.said
         return self.running
 
     def wait_for(self, words: str, timeout: float = 10.0) -> str:

@@ -41,19 +41,19 @@ def choose(capabilities: Sequence[str]) -> tuple[str, str]:
     return done.stdout.strip(), line
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def paranoid() -> None:
     """As the kernel is by itself: Debian's own default, 3, forbids perf events to CAP_PERFMON."""
     PARANOID.write_text("2")
 
 
-def test_with_all_that_fentry_takes(paranoid: None) -> None:
+def test_with_all_that_fentry_takes() -> None:
     name, line = choose([*THREE, "sys_admin"])
     assert name == "fentry"
     assert line.startswith("NAT is learned by fentry: lockdown: confidentiality lets no tc program")
 
 
-def test_with_three_capabilities_it_is_a_kprobe_and_one_line_says_why(paranoid: None) -> None:
+def test_with_three_capabilities_it_is_a_kprobe_and_one_line_says_why() -> None:
     """The BTF of a module (nf_nat) is shown to CAP_SYS_ADMIN only."""
     name, line = choose(THREE)
     assert name == "kprobe"

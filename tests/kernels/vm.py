@@ -168,7 +168,7 @@ class Vm:
             raise Unavailable("qemu-system-x86_64 is not installed: `make test-kernels` installs it")
         memory = f"{self.memory_mib}M"
         line = f"console=ttyS0 panic=-1 quiet sysrq_always_enabled=1 {self.append}"
-        command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", str(self.cpus)]
+        command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", os.environ.get("X_CPU", "max"), "-smp", str(self.cpus)]
         command += ["-m", memory, "-object", f"memory-backend-memfd,id=memory,size={memory},share=on"]
         command += ["-numa", "node,memdev=memory", "-nographic", "-no-reboot", "-nodefaults"]
         command += ["-serial", f"file:{self.console}"]

@@ -79,7 +79,9 @@ def test_nothing_is_made_where_the_kernel_knows(fake: Path) -> None:
 
 def test_loads_with_three_capabilities(fake: Path) -> None:
     """In a mount namespace of its own, libbpf included."""
-    script = f"mount --bind {fake} /sys/kernel/btf && exec setpriv --no-new-privs --bounding-set={THREE} --inh-caps={THREE} "
+    script = (
+        f"mount --bind {fake} /sys/kernel/btf && exec setpriv --no-new-privs --bounding-set={THREE} --inh-caps={THREE} "
+    )
     command = ["unshare", "--mount", "sh", "-c", script + '"$@"', "sh", sys.executable, "-c", LOAD]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "core\n"), done.stderr

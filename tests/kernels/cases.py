@@ -28,7 +28,19 @@ SOURCE = "NATLENS_NAT_SOURCE"
 FEW = "test_cluster_ip or node_port or with_masquerade or redirect or udp_service or sctp"
 SAME_KIND = (
     *("three_backends", "host_port", "port_only", "one_way_udp_service_towards_a_process_of_the_node[1-", "[6-"),
-    *("-pod]", "[pod-", "-0.0]", "[0.0-", "1-2]", "[5000-", "-5000-", "nothing_is_left", "bridge_port", "team", "0-1-2"),
+    *(
+        "-pod]",
+        "[pod-",
+        "-0.0]",
+        "[0.0-",
+        "1-2]",
+        "[5000-",
+        "-5000-",
+        "nothing_is_left",
+        "bridge_port",
+        "team",
+        "0-1-2",
+    ),
     *("order1", "order2", "resets", "-6]"),
 )
 

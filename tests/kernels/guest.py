@@ -1,7 +1,7 @@
 """What runs inside a VM: the kernel's facts, then the scenarios once for each case; all results go into one directory.
 
 ``python -m tests.kernels.guest KERNEL DIRECTORY [CASE …]``: writes ``facts.json``, and ``CASE.xml`` (JUnit) and
-``CASE.log`` each. A case runs in a fork of this process: under emulation importing everything once more takes ten seconds.
+``CASE.log`` each. A case runs in a fork: under emulation importing everything once more takes ten seconds.
 """
 
 import contextlib

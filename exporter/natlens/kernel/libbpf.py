@@ -154,7 +154,9 @@ class Object:
         _log.clear()
         self._types = types
         options = _OpenOptions(ctypes.sizeof(_OpenOptions), types=b"" if types is None else b"/proc/self/fd/%d" % types)
-        self._object = self._lib.bpf_object__open_file(str(path).encode(), None if types is None else ctypes.byref(options))
+        self._object = self._lib.bpf_object__open_file(
+            str(path).encode(), None if types is None else ctypes.byref(options)
+        )
         if not self._object:
             self.close()
             raise MissingFeature(f"{path}: cannot be opened as a BPF object: {self._reason()}; reinstall natlens")

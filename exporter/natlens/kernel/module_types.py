@@ -6,7 +6,6 @@ split: it goes on where the kernel's own ends, and libbpf takes one file, whole.
 
 import os
 import struct
-from pathlib import Path
 
 from natlens.kernel.btf import KernelTypes, types_of
 

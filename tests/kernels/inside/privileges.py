@@ -1,4 +1,4 @@
-"""Load and attach in a process with some privileges only. A fork: under emulation a new interpreter takes ten seconds."""
+"""Load and attach with some privileges only. In a fork: under emulation a new interpreter takes ten seconds."""
 
 import ctypes
 import json
@@ -42,12 +42,12 @@ def load(capabilities: Iterable[str], *, uid: int = 0, memlock: int | None = Non
         try:
             _become([NUMBERS[name] for name in capabilities], uid, memlock)
             os.write(writing, json.dumps(attach()).encode())
-        except BaseException:  # noqa: BLE001  # a fork must never return
+        except BaseException:  # a fork must never return
             traceback.print_exc()
         finally:
             os._exit(0)
     os.close(writing)
-    with open(reading, "rb") as file:
+    with os.fdopen(reading, "rb") as file:
         told = file.read()
     os.waitpid(child, 0)
     assert told, "it fell over: see above"

@@ -44,7 +44,9 @@ def test_interpreter_with_file_capabilities() -> None:
         paths = [os.environ["PYTHONPATH"], *(path for path in sys.path if path.endswith("site-packages"))]
         environment = {**os.environ, "PYTHONHOME": sys.base_prefix, "PYTHONPATH": ":".join(paths)}
         command = [str(python), "-m", "tests.kernels.inside.privileges"]
-        done = subprocess.run(command, env=environment, user=OTHER, group=OTHER, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, env=environment, user=OTHER, group=OTHER, capture_output=True, text=True, check=False
+        )
     assert done.returncode == 0, done.stderr
     assert Said(*json.loads(done.stdout)).end == "attached"
 

@@ -11,7 +11,17 @@ from natlens.ui.cli import main
 
 pytestmark = pytest.mark.skipif("NATLENS_VM" not in os.environ, reason="holds for the kernels of the matrix")
 
-NAMED = {"kernel", "btf", "lockdown", "kernel memory", "attachment", "nat tc", "nat fentry", "nat kprobe", "nat ctnetlink"}
+NAMED = {
+    "kernel",
+    "btf",
+    "lockdown",
+    "kernel memory",
+    "attachment",
+    "nat tc",
+    "nat fentry",
+    "nat kprobe",
+    "nat ctnetlink",
+}
 
 
 def test_doctor_names_the_kernels_facts(capsys: pytest.CaptureFixture[str]) -> None:

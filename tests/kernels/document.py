@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from tests.kernels.cases import CASES, has_option
+from tests.kernels.cases import CASES
 from tests.kernels.matrix import RESULTS
 from tests.kernels.results import Result, recall
 
@@ -43,8 +43,7 @@ def claims(result: Result) -> dict[str, str]:
     for way in ("tcx", "clsact"):
         cells[f"Attaches by {way}"] = "no" if result.facts["attach"][way] else "yes"
     for case in CASES:
-        if has_option(case.option):
-            cells[case.what] = _cell(result, lambda one, name=case.name: one.case == name)
+        cells[case.what] = _cell(result, lambda one, name=case.name: one.case == name)
     for what, part in DEVICES.items():
         cells[what] = _cell(result, lambda one, part=part: one.case in ("plain", "nat") and part in one.test)
     return cells

@@ -139,6 +139,13 @@ def test_a_hook_that_cannot_be_attached_says_in_one_line_why(name: str) -> None:
         without.close()
 
 
+@pytest.mark.parametrize("name", ["fentry", "kprobe"])
+def test_where_memory_cannot_be_read_no_hook_is_tried(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hooks, "reads_memory", lambda: False)
+    with pytest.raises(MissingFeature, match=f"^{name} reads the kernel's memory, too$"):
+        attach_hook(name, Nothing())
+
+
 @pytest.fixture
 def refused(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Let every hook be refused; returns which ones were tried."""
@@ -164,7 +171,7 @@ def test_without_packets_and_hooks_events_are_taken_and_a_line_says_so(
         source.close()
     assert refused == ["fentry", "kprobe"]
     (line,) = caplog.messages
-    assert line.startswith("NAT is learned by ctnetlink: this kernel lets no tc program read")
+    assert line.startswith("NAT is learned by ctnetlink: lockdown: confidentiality lets no tc program read")
     assert "fentry: Operation not permitted; kprobe: Operation not permitted" in line
 
 

@@ -85,7 +85,7 @@ def _source(machine: Machine, name: str, found: str) -> Finding:
         return warned(f"could not look: {tried.why}", NOT_PRIVILEGED)
     if best:
         return passed(f"not to be had ({tried.why}); not needed: {best} is")
-    return warned(f"{tried.why}: NAT is not learned as packets pass", _rest(name))
+    return warned(f"{tried.why}: NAT is not learned as packets pass, at best from conntrack's events", _rest(name))
 
 
 def _rest(name: str) -> str:

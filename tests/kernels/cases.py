@@ -25,7 +25,7 @@ PLAIN = (f"{S}plain.py", f"{S}stacked.py", f"{S}attach.py")
 NAT = (f"{S}services.py", f"{S}reuse.py", f"{S}zones.py", f"{S}protocols.py", f"{S}vxlan.py", f"{S}modules.py")
 SERVICES = (f"{S}services.py", f"{S}modules.py")
 SOURCE = "NATLENS_NAT_SOURCE"
-FEW = "test_cluster_ip or node_port or with_masquerade or redirect or udp_service or sctp"
+FEW = "test_cluster_ip[ or test_cluster_ip_over or node_port or outside_with_masquerade or test_udp_service or sctp"
 SAME_KIND = (
     *("three_backends", "host_port", "port_only", "one_way_udp_service_towards_a_process_of_the_node[1-", "[6-"),
     *(
@@ -51,6 +51,7 @@ CASES = (
     Case("kprobe", "NAT by `kprobe`", SERVICES, {SOURCE: "kprobe"}, FEW, SAME_KIND, needs="kprobe"),
     Case("ctnetlink", "NAT by `ctnetlink`", SERVICES, {SOURCE: "ctnetlink"}, FEW, SAME_KIND),
     Case("bcc", "Programs by bcc, no BTF", SERVICES, {}, FEW, SAME_KIND, kernel="5.10", hides_btf=True),
-    Case("capabilities", "Three capabilities alone, lockdown", ("tests/kernels/inside",)),  # last: no way leads back
+    Case("doctor", "`natlens doctor`", ("tests/kernels/inside/test_doctor.py",)),
+    Case("capabilities", "Three capabilities alone, lockdown", ("tests/kernels/inside/test_capabilities.py",)),
 )
-"""A case that a kernel does not run is `not tried` on the page."""
+"""What a kernel does not run is `not tried` on the page. Capabilities come last: no way leads back from lockdown."""

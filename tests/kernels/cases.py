@@ -26,22 +26,29 @@ NAT = (f"{S}services.py", f"{S}reuse.py", f"{S}zones.py", f"{S}protocols.py", f"
 SERVICES = (f"{S}services.py", f"{S}modules.py")
 SOURCE = "NATLENS_NAT_SOURCE"
 FEW = "test_cluster_ip[ or test_cluster_ip_over or node_port or outside_with_masquerade or test_udp_service or sctp"
-SAME_KIND = (
-    *("three_backends", "host_port", "port_only", "one_way_udp_service_towards_a_process_of_the_node[1-", "[6-"),
-    *(
+SAME_KIND = tuple(
+    [
+        "three_backends",
+        "host_port",
+        "port_only",
+        "node[1-",
+        "[6-",
+        "-6]",
         "-pod]",
         "[pod-",
         "-0.0]",
         "[0.0-",
         "1-2]",
+        "0-1-2",
         "[5000-",
         "-5000-",
         "nothing_is_left",
         "bridge_port",
         "team",
-        "0-1-2",
-    ),
-    *("order1", "order2", "resets", "-6]"),
+        "order1",
+        "order2",
+        "resets",
+    ]
 )
 
 CASES = (

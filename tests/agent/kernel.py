@@ -79,7 +79,12 @@ def devices(namespace: Namespace) -> dict[str, int]:
 def _tcx(index: int, side: str) -> list[int]:
     found = (ctypes.c_uint32 * 16)()
     query = _attributes("<IIIIQI", index, SIDES[side], 0, 0, ctypes.addressof(found), len(found))
-    _bpf(PROG_QUERY, query)
+    try:
+        _bpf(PROG_QUERY, query)
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # a kernel without tcx
+            return []
+        raise
     (count,) = struct.unpack_from("<I", query.raw, 24)
     return list(found[:count])
 

@@ -35,9 +35,9 @@ def run_all(names: Sequence[str] = ()) -> list[Result]:
     _compile()
     with ThreadPoolExecutor(BESIDE) as pool:
         results = list(pool.map(lambda kernel: run_one(kernel, cases), kernels))
-    keep(results, RESULTS)
-    if not names:
-        say("matrix_minutes", (time.monotonic() - begin) / 60, "min")
+    minutes = (time.monotonic() - begin) / 60
+    keep(results, minutes, RESULTS)
+    say("matrix_minutes", minutes, "min")
     return results
 
 

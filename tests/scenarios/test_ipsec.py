@@ -32,9 +32,11 @@ Pair = tuple[str, str]  # what is at the node, what is outside
 
 def encrypt(lab: Lab, ends: Pair, inside: Pair, mode: str, encapsulation: str = "") -> None:
     """Let both nodes encrypt what passes between ``inside`` networks; no capture runs yet."""
-    name = f"proto esp mode {mode}"
-    templates = [f"src {src} dst {dst} {name}" for src, dst in (ends, ends[::-1])]
-    states = [f"xfrm state add {one} spi {spi} {encapsulation} {CIPHER}" for spi, one in enumerate(templates, 256)]
+    templates = [f"src {src} dst {dst} proto esp mode {mode}" for src, dst in (ends, ends[::-1])]
+    states = [
+        f"xfrm state add src {src} dst {dst} proto esp spi {spi} mode {mode} {encapsulation} {CIPHER}"
+        for spi, (src, dst) in enumerate((ends, ends[::-1]), 256)
+    ]
     there, back = (f"src {src} dst {dst}" for src, dst in (inside, inside[::-1]))
     for namespace, ways in ((lab.namespace, ("out", "in")), (lab.node.outside.namespace, ("in", "out"))):
         policies = [(there, ways[0], templates[0]), (back, ways[1], templates[1])]
@@ -123,19 +125,26 @@ def test_esp_in_udp(setup: Setup) -> None:
         check_encrypted(lab, encrypted)
 
 
+def esp_socket(namespace: Namespace) -> socket.socket:
+    with namespace.enter():
+        return socket.socket(socket.AF_INET, socket.SOCK_RAW, ESP)
+
+
 @either
-def test_esp_of_a_pods_own_is_forwarded_and_counts_once(setup: Setup) -> None:
+@pytest.mark.parametrize("masquerade", [False, True], ids=["plain", "masquerade"])
+def test_esp_of_a_pods_own_is_forwarded_and_counts_once(setup: Setup, masquerade: bool) -> None:
     """The node only passes it on: its pod is the end, with and without NAT by the node."""
     with Lab(setup) as lab:
         client, outside = lab.pod("client"), lab.node.outside
         lab.begin()
-        with client.namespace.enter():
-            raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, ESP)
-        with raw:
+        if masquerade:
+            lab.nat.masquerade(device="eth0")
+        with esp_socket(client.namespace) as sender, esp_socket(outside.namespace):  # who listens refuses nothing
             for _ in range(3):
-                raw.sendto(bytes(120), (outside.ip, 0))
+                sender.sendto(bytes(120), (outside.ip, 0))
         seen = Directed(client.ip, 0, outside.ip, 0, ESP)
-        lab.check(Flow(seen, dialled="client", answered="outside").silent())
+        translated, nat = (seen._replace(src=lab.node.ip), Nat.SNAT) if masquerade else (seen, Nat.NONE)
+        lab.check(Flow(seen, translated, nat, "client", "outside").silent())
 
 
 @either

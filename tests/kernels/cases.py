@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from natlens.config import Options
-
-__all__ = ["CASES", "Case", "has_option"]
+__all__ = ["CASES", "Case"]
 
 
 class Case(NamedTuple):
@@ -16,26 +14,31 @@ class Case(NamedTuple):
     tests: tuple[str, ...]
     environment: Mapping[str, str] = {}
     only: str = ""  # an expression of pytest's -k
-    option: str = ""  # which this natlens must have, else there is no such case
+    without: str = ""  # the same: one more of a kind that is there
     needs: str = ""  # a fact without which a kernel does not run it
+    kernel: str = ""  # the only series that runs it
+    hides_btf: bool = False
 
 
 S = "tests/scenarios/test_"
 PLAIN = (f"{S}plain.py", f"{S}stacked.py", f"{S}attach.py")
 NAT = (f"{S}services.py", f"{S}reuse.py", f"{S}zones.py", f"{S}protocols.py", f"{S}vxlan.py", f"{S}modules.py")
+SERVICES = (f"{S}services.py", f"{S}modules.py")
 SOURCE = "NATLENS_NAT_SOURCE"
-FEW = "cluster_ip or node_port or redirect or sctp or zones"
-
-CASES = (
-    Case("plain", "Scenarios without NAT", PLAIN),
-    Case("nat", "NAT scenarios, source `auto`", NAT, needs="nat"),
-    Case("fentry", "NAT by `fentry`", NAT, {SOURCE: "fentry"}, FEW, option="nat_source"),
-    Case("kprobe", "NAT by `kprobe`", NAT, {SOURCE: "kprobe"}, FEW, option="nat_source"),
-    Case("ctnetlink", "NAT by `ctnetlink`", NAT, {SOURCE: "ctnetlink"}, FEW, option="nat_source"),
-    Case("capabilities", "Three capabilities alone, lockdown", ("tests/kernels/inside",)),  # last: no way leads back
+FEW = "test_cluster_ip[ or test_cluster_ip_over or node_port or outside_with_masquerade or test_udp_service or sctp"
+SAME_KIND = (
+    "three_backends or host_port or port_only or node[1- or [6- or -6] or -pod] or [pod- or -0.0] or [0.0- or 1-2] or "
+    "0-1-2 or [5000- or -5000- or nothing_is_left or bridge_port or team or order1 or order2 or resets"
 )
 
-
-def has_option(name: str) -> bool:
-    """Tell whether this natlens has an option: cases of options to come stand here before them."""
-    return not name or name in Options.__struct_fields__
+CASES = (
+    Case("plain", "Scenarios without NAT", PLAIN, without=SAME_KIND),
+    Case("nat", "NAT scenarios, source `auto`", NAT, without=SAME_KIND),
+    Case("fentry", "NAT by `fentry`", SERVICES, {SOURCE: "fentry"}, FEW, SAME_KIND, needs="fentry"),
+    Case("kprobe", "NAT by `kprobe`", SERVICES, {SOURCE: "kprobe"}, FEW, SAME_KIND, needs="kprobe"),
+    Case("ctnetlink", "NAT by `ctnetlink`", SERVICES, {SOURCE: "ctnetlink"}, FEW, SAME_KIND),
+    Case("bcc", "Programs by bcc, no BTF", SERVICES, {}, FEW, SAME_KIND, kernel="5.10", hides_btf=True),
+    Case("doctor", "`natlens doctor`", ("tests/kernels/inside/test_doctor.py",)),
+    Case("capabilities", "Three capabilities alone, lockdown", ("tests/kernels/inside/test_capabilities.py",)),
+)
+"""What a kernel does not run is `not tried` on the page. Capabilities come last: no way leads back from lockdown."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from tests.kernels.cases import CASES, has_option
+from tests.kernels.cases import CASES
 from tests.kernels.matrix import RESULTS
 from tests.kernels.results import Result, recall
 
@@ -20,17 +20,16 @@ FOOT = """
 does not do there what it should. `not tried`: nothing in the run says so; the kernel, or natlens, lacks what it takes.
 """
 DEVICES = {
-    "VLAN": "over[vlan-",
-    "QinQ": "over[qinq-",
-    "macvlan": "over[macvlan-",
-    "ipvlan": "over[ipvlan-",
-    "bond": "over[bond-",
-    "team": "over[team-",
+    "VLAN": "-vlan]",
+    "QinQ": "-qinq]",
+    "macvlan": "-macvlan]",
+    "ipvlan": "-ipvlan]",
+    "bond": "-bond]",
     "VRF": "in_a_vrf",
     "VXLAN": "test_vxlan::",
     "SCTP associations": "test_sctp_sockets",
-    "IPVS": "test_ipvs[plain",
-    "IPVS with masquerade": "test_ipvs[masquerade",
+    "IPVS": "-plain]",
+    "IPVS with masquerade": "-masquerade]",
     "Conntrack table full": "test_full_conntrack",
     "Clock set": "test_clock_that_is_set",
 }
@@ -43,8 +42,7 @@ def claims(result: Result) -> dict[str, str]:
     for way in ("tcx", "clsact"):
         cells[f"Attaches by {way}"] = "no" if result.facts["attach"][way] else "yes"
     for case in CASES:
-        if has_option(case.option):
-            cells[case.what] = _cell(result, lambda one, name=case.name: one.case == name)
+        cells[case.what] = _cell(result, lambda one, name=case.name: one.case == name)
     for what, part in DEVICES.items():
         cells[what] = _cell(result, lambda one, part=part: one.case in ("plain", "nat") and part in one.test)
     return cells
@@ -53,8 +51,9 @@ def claims(result: Result) -> dict[str, str]:
 FACTS: dict[str, Callable[[Result], bool]] = {
     "BTF of the kernel": lambda result: bool(result.facts["btf"]),
     "BTF of modules": lambda result: bool(result.facts["module_btf"]),
-    "Conntrack entry read from the packet (6.2)": lambda result: bool(result.facts["packet"]),
+    "Conntrack entry read from the packet": lambda result: bool(result.facts["packet"]),
     "Conntrack looked up (5.18)": lambda result: bool(result.facts["lookup"]),
+    "kprobe.multi (5.18)": lambda result: bool(result.facts["kprobe_multi"]),
     "Coarse clock (5.11)": lambda result: bool(result.facts["clock"]),
 }
 

@@ -70,13 +70,14 @@ def _outcomes(case: str, report: Path) -> list[Outcome]:
     return found
 
 
-def keep(results: Sequence[Result], path: Path) -> None:
-    """Write results."""
+def keep(results: Sequence[Result], minutes: float, path: Path) -> None:
+    """Write results, and the wall time of them all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([asdict(result) for result in results], indent=1))
+    told = {"matrix_minutes": round(minutes, 2), "kernels": [asdict(result) for result in results]}
+    path.write_text(json.dumps(told, indent=1))
 
 
 def recall(path: Path) -> list[Result]:
     """Read what :func:`keep` wrote."""
-    rows = json.loads(path.read_text())
+    rows = json.loads(path.read_text())["kernels"]
     return [Result(**{**row, "outcomes": [Outcome(*one) for one in row["outcomes"]]}) for row in rows]

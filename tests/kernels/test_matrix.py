@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernels.cases import CASES, has_option
+from tests.kernels.cases import CASES
 from tests.kernels.document import claims
 from tests.kernels.matrix import run_all
 from tests.kernels.packages import KERNELS
@@ -39,7 +39,7 @@ def test_loads_and_attaches(result: Result) -> None:
     assert (result.facts["attach"]["tcx"] == "") == result.facts["tcx"]
 
 
-@pytest.mark.parametrize("case", [case.name for case in CASES if has_option(case.option)])
+@pytest.mark.parametrize("case", [case.name for case in CASES])
 def test_scenarios(result: Result, case: str) -> None:
     failed = [f"{one.test}: {one.why[:400]}" for one in result.of(case, "failed")]
     assert failed == []

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 from natlens.errors import KernelError, MissingFeature
 from natlens.kernel.libbpf import Object, check, library
+from natlens.kernel.module_types import conntrack_types
 from natlens.kernel.probe import reads_memory
 
 __all__ = ["OBJECT", "Hook", "Maps", "attach_hook"]
@@ -52,7 +53,7 @@ class HookObject(Object):
 
     def __init__(self, shared: Maps, program: str) -> None:
         """Open and load it; raises KernelError with the kernel's word for why not."""
-        super().__init__(OBJECT)
+        super().__init__(OBJECT, conntrack_types())
         try:
             self._prepare(shared, program)
             self.load()

@@ -83,7 +83,7 @@ def _load() -> ctypes.CDLL:
         "libbpf_num_possible_cpus": (integer, []),
         "libbpf_version_string": (text, []),
         "btf__load_vmlinux_btf": (pointer, []),
-        "btf__load_module_btf": (pointer, [text, pointer]),
+        "btf__parse_split": (pointer, [text, pointer]),
         "btf__free": (None, [pointer]),
         "btf__find_by_name_kind": (integer, [pointer, text, ctypes.c_uint32]),
         "btf__type_by_id": (pointer, [pointer, ctypes.c_uint32]),
@@ -128,15 +128,37 @@ def check(result: int, what: str) -> int:
     return result
 
 
+class _OpenOptions(ctypes.Structure):
+    """``struct bpf_object_open_opts`` of libbpf 1.0."""
+
+    _fields_ = (
+        ("sz", ctypes.c_size_t),
+        ("object_name", ctypes.c_char_p),
+        ("relaxed_maps", ctypes.c_bool),
+        ("pin_root_path", ctypes.c_char_p),
+        ("reserved", ctypes.c_uint32),
+        ("kconfig", ctypes.c_char_p),
+        ("types", ctypes.c_char_p),  # btf_custom_path
+    )
+
+
 class Object:
     """An opened CO-RE object; :meth:`load` puts its maps and programs into the kernel."""
 
-    def __init__(self, path: Path) -> None:
-        """Open ``path``; raises MissingFeature if it is not there or not an object."""
+    def __init__(self, path: Path, types: int | None = None) -> None:
+        """Open ``path``; raises MissingFeature if it is not there or not an object.
+
+        ``types``: a descriptor of BTF to be used instead of the kernel's, which is closed with this object.
+        """
         self._lib = library()
         _log.clear()
-        self._object = self._lib.bpf_object__open_file(str(path).encode(), None)
+        self._types = types
+        options = _OpenOptions(ctypes.sizeof(_OpenOptions), types=b"" if types is None else b"/proc/self/fd/%d" % types)
+        self._object = self._lib.bpf_object__open_file(
+            str(path).encode(), None if types is None else ctypes.byref(options)
+        )
         if not self._object:
+            self.close()
             raise MissingFeature(f"{path}: cannot be opened as a BPF object: {self._reason()}; reinstall natlens")
 
     def _reason(self) -> str:
@@ -192,6 +214,9 @@ class Object:
         if self._object:
             self._lib.bpf_object__close(self._object)
             self._object = None
+        if self._types is not None:
+            os.close(self._types)
+            self._types = None
 
 
 class _TestRun(ctypes.Structure):

@@ -15,6 +15,7 @@ from natlens.errors import KernelError, MissingFeature
 from natlens.kernel import libbpf
 from natlens.kernel.btf import KernelTypes
 from natlens.kernel.libbpf import Object
+from natlens.kernel.module_types import conntrack_types
 from natlens.kernel.probe import VMLINUX_BTF, reads_memory
 
 __all__ = ["MAPS", "Compiled", "btf_lacks", "open_object", "sources"]
@@ -65,7 +66,7 @@ def open_object(wanted: str, compiled: Path, btf: Path = VMLINUX_BTF) -> Object:
         return Compiled()
     lack = btf_lacks(btf)
     if not lack:
-        return Object(compiled)
+        return Object(compiled, conntrack_types())
     if wanted == "core":
         if btf.exists():
             return Object(compiled)

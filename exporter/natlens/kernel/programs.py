@@ -8,6 +8,7 @@ from natlens.errors import KernelError
 from natlens.kernel.controls import prepare
 from natlens.kernel.libbpf import Object
 from natlens.kernel.loader import Compiled, open_object
+from natlens.kernel.memlock import lacking, raise_limit
 from natlens.kernel.probe import Features, require
 from natlens.kernel.sources import packets_tell
 
@@ -24,10 +25,13 @@ def load(options: Options) -> Object:
     Raises MissingCapability, MissingFeature and KernelError.
     """
     require()
+    raise_limit()
     loaded = opened(options)
     try:
         return _load(loaded, options)
     except KernelError as error:
+        if limit := lacking():
+            raise KernelError(f"{limit} ({error})") from error
         if not (isinstance(loaded, Compiled) and loaded.can_do_without):
             raise
         log.warning("%s; until then packets may not tell of their NAT", error)

@@ -25,6 +25,7 @@ TP_STATUS_KERNEL, TP_STATUS_USER = 0, 1
 ETH_P_ALL = 3
 FRAME, FRAMES, BLOCK = 512, 16384, 1 << 17  # bytes of a packet that are kept, packets that may wait
 LOOPBACK, ETHERNET = 772, 1
+TAGS = 0x8100, 0x88A8  # 802.1Q, 802.1ad
 RING_HEADER = struct.Struct("=IIIHH16x")  # struct tpacket2_hdr: status, length, kept, offset of link and IP header
 ADDRESS = struct.Struct("!HHxxxx")  # struct sockaddr_ll begins: family, protocol in network order, interface …
 KIND = struct.Struct("=HB")  # … then hardware type and packet type
@@ -41,6 +42,19 @@ class Count(NamedTuple):
     def __add__(self, other: "Count") -> "Count":  # type: ignore[override]  # not the tuples' concatenation
         """Return the sum of both."""
         return Count(self.octets + other.octets, self.packets + other.packets)
+
+
+def _ethernet(data: mmap.mmap, at: int) -> tuple[int, int]:
+    """Return the protocol behind an Ethernet header and the tags that follow it, and the octets of them all.
+
+    Read from the packet: where it has two tags, kernels disagree on its protocol and on where its IP header is.
+    """
+    octets = 14
+    protocol = int.from_bytes(data[at + 12 : at + 14], "big")
+    while protocol in TAGS:
+        protocol = int.from_bytes(data[at + octets + 2 : at + octets + 4], "big")
+        octets += 4
+    return protocol, octets
 
 
 class _Tap:
@@ -73,13 +87,15 @@ class _Tap:
 
     def _read(self) -> bool:
         at = self._next * FRAME
-        status, length, kept, link, network = RING_HEADER.unpack_from(self._ring, at)
+        status, length, kept, link, _ = RING_HEADER.unpack_from(self._ring, at)
         if not status & TP_STATUS_USER:
             return False
         _, protocol = ADDRESS.unpack_from(self._ring, at + RING_HEADER.size)
         hardware, kind = KIND.unpack_from(self._ring, at + RING_HEADER.size + ADDRESS.size)
         if not (hardware == LOOPBACK and kind == socket.PACKET_OUTGOING):  # every packet passes lo twice
-            skipped = network - link if hardware in (ETHERNET, LOOPBACK) else 0
+            skipped = 0
+            if hardware in (ETHERNET, LOOPBACK):
+                protocol, skipped = _ethernet(self._ring, at + link)
             begin = at + link + skipped
             gso_size = VNET_HEADER.unpack_from(self._ring, at + link - VNET_HEADER.size)[3]
             self._count(protocol, self._ring[begin : at + link + kept], length - skipped, gso_size)

@@ -38,8 +38,9 @@ def choose(capabilities: Sequence[str]) -> tuple[str, str]:
         text=True,
         check=False,
     )
-    (line,) = (line for line in done.stderr.splitlines() if line)
-    return done.stdout.strip(), line
+    said = [line for line in done.stderr.splitlines() if line]
+    assert len(said) == 1, said[-3:]
+    return done.stdout.strip(), said[0]
 
 
 @pytest.fixture(autouse=True)

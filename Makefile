@@ -86,7 +86,8 @@ $(OBJECTS): exporter/natlens/kernel/%.o: bpf/%.c $(BPF_SOURCES) | .cache/package
 # Only where a tool is missing: an installed machine needs neither root nor a package index.
 .cache/packages:
 	@mkdir -p .cache
-	@if ! (for tool in $(TOOLS); do command -v $$tool >/dev/null || exit 1; done; test -f /usr/include/bpf/bpf_helpers.h); then \
+	@if ! (for tool in $(TOOLS); do command -v $$tool >/dev/null || exit 1; done; \
+		test -f /usr/include/bpf/bpf_helpers.h && /usr/bin/python3 -c 'import bcc' 2>/dev/null); then \
 		$(call INSTALL,$(PACKAGES)); \
 	fi
 	@touch $@

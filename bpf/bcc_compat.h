@@ -22,6 +22,9 @@
 #ifndef barrier_var /* as in bpf_helpers.h */
 #define barrier_var(var) asm volatile("" : "+r"(var))
 #endif
+#ifndef barrier
+#define barrier() asm volatile("" : : : "memory")
+#endif
 
 /* Maps and global variables are there already, made by user space from maps.h itself: they go by file descriptor. Their
  * names are macros, so none may be a struct's too. */
@@ -47,7 +50,7 @@ static long (*const read_kernel)(void *to, __u32 size, const void *from) = (void
 
 #define KERNEL_PACKET(ctx) ((struct sk_buff *)(ctx))
 
-/* Never true, so never called. */
+/* `has.looks_up` is 0: never called. */
 struct bpf_ct_opts___bcc {
 	__s32 netns_id;
 	__s32 error;
@@ -55,11 +58,8 @@ struct bpf_ct_opts___bcc {
 	__u8 dir;
 };
 #define bpf_ct_opts bpf_ct_opts___bcc
-#define bpf_skb_ct_lookup no_lookup
-#define bpf_ct_release no_release
-static struct nf_conn *(*const no_lookup)(struct __sk_buff *skb, struct bpf_sock_tuple *tuple, __u32 tuple_size,
-					  struct bpf_ct_opts *opts, __u32 opts_size) = NULL;
-static void (*const no_release)(struct nf_conn *ct) = NULL;
+#define bpf_skb_ct_lookup(...) ((struct nf_conn *)NULL)
+#define bpf_ct_release(ct) ((void)(ct))
 
 static __always_inline __u64 coarse_ns(void)
 {

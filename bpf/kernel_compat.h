@@ -160,6 +160,13 @@ static __always_inline __u16 zone_of(const struct nf_conn *ct)
 #define IS_TUNNELLED(skb) BITFIELD(skb, encapsulation)
 #endif
 
+/* xfrm_output() marks what it transforms in IPCB(skb)->flags or IP6CB(skb)->flags, 20
+ * and 16 bytes into skb->cb. A tc program's cb[] begins at 8 (struct qdisc_skb_cb). */
+#define IPSKB_XFRM_TRANSFORMED 4
+#define IP6SKB_XFRM_TRANSFORMED 1
+#define WAS_TRANSFORMED_4(ctx) (*(volatile __u16 *)&(ctx)->cb[3] & IPSKB_XFRM_TRANSFORMED)
+#define WAS_TRANSFORMED_6(ctx) (*(volatile __u16 *)&(ctx)->cb[2] & IP6SKB_XFRM_TRANSFORMED)
+
 /* A number below `limit`, a power of 2, that every verifier knows to be: on v5.10 a comparison of 32 bits says nothing
  * about the register. */
 static __always_inline __u64 bounded(__u64 number, const __u64 limit)

@@ -51,6 +51,14 @@ static __always_inline bool forwarded_fragment(struct __sk_buff *ctx, const stru
 	return true;
 }
 
+/* A forwarded packet that IPsec of this node encrypts keeps its skb_iif, but nobody has counted it as it is now. */
+static __always_inline bool encrypted_here(struct __sk_buff *ctx, const struct tuple *tuple)
+{
+	if (tuple->proto == PROTO_UDP ? tuple->sport != NAT_T && tuple->dport != NAT_T : tuple->proto != PROTO_ESP)
+		return false;
+	return tuple->family == 4 ? WAS_TRANSFORMED_4(ctx) : WAS_TRANSFORMED_6(ctx);
+}
+
 static __always_inline int goes_out(struct __sk_buff *ctx, const __u32 link_header, const bool counts)
 {
 	volatile struct __sk_buff *skb = ctx;
@@ -63,7 +71,8 @@ static __always_inline int goes_out(struct __sk_buff *ctx, const __u32 link_head
 		return NEXT;
 	if (packets_tell && has.reads_memory)
 		learn_attached(ctx, &packet, window, came_in_by, &word);
-	if (!counts || !sent_by_host(came_in_by) || forwarded_fragment(ctx, &packet, came_in_by))
+	if (!counts || forwarded_fragment(ctx, &packet, came_in_by) ||
+	    (!sent_by_host(came_in_by) && !encrypted_here(ctx, &packet.key.tuple)))
 		return NEXT;
 	account(ctx, &packet, window, &word);
 	return NEXT;

@@ -22,6 +22,8 @@
 #define IP6_MORE_FRAGMENTS 0x0001
 #define IP6_OFFSET 0xFFF8
 
+#define NAT_T 4500 /* ESP in UDP, RFC 3948 */
+
 #define JUMBO 8 /* hop-by-hop header with the jumbo option: put in by BIG TCP, never on the wire */
 
 enum next_header {
@@ -31,6 +33,7 @@ enum next_header {
 	PROTO_UDP = 17,
 	ROUTING = 43,
 	FRAGMENT = 44,
+	PROTO_ESP = 50,
 	AUTHENTICATION = 51,
 	PROTO_ICMP6 = 58,
 	DESTINATION_OPTIONS = 60,

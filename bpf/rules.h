@@ -216,7 +216,7 @@ static __always_inline struct verdict *place_of(const struct row_key *key)
 	const __u64 *words = (const __u64 *)key;
 	__u64 destination = words[2] ^ words[3];
 	__u64 mixed = words[0] ^ words[1] ^ (destination << 13 | destination >> 51) ^ words[4] ^ words[5];
-	__u32 place = ((mixed * MIX_FIRST) >> 32) * capture_controls.verdicts >> 32;
+	__u32 place = ((mixed * MIX_FIRST) >> 32) * capture_controls.places >> 32;
 
 	return bpf_map_lookup_elem(&verdicts, &place);
 }

@@ -147,7 +147,7 @@ struct controls {
 	__u64 of_any_responder DOC("rules that do not ask for the responder");
 	__u32 rules DOC("how many there are");
 	__u32 sampling DOC("one of so many connections is counted; 0, 1: all");
-	__u32 verdicts DOC("places in the table of verdicts");
+	__u32 places DOC("places in the table of verdicts");
 	__u32 reserved DOC("0");
 };
 

@@ -15,9 +15,10 @@ from natlens.kernel import libbpf
 from natlens.kernel.netlink import route_socket
 from natlens.ui.lab.namespaces import Namespace
 
-__all__ = ["Held", "attached", "devices", "held", "left", "other_agents", "program"]
+__all__ = ["Held", "attached", "devices", "held", "left", "other_agents", "program", "tcx_behind"]
 
-PROG_LOAD, PROG_QUERY = 5, 16
+PROG_LOAD, PROG_QUERY, LINK_CREATE = 5, 16, 28
+BPF_F_AFTER = 1 << 4  # without a relative: at the tail
 SCHED_CLS = 3
 FD_BY_ID = {"prog": 13, "map": 14, "link": 30}
 SIDES = {"ingress": libbpf.BPF_TCX_INGRESS, "egress": libbpf.BPF_TCX_EGRESS}
@@ -111,6 +112,11 @@ def program() -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def tcx_behind(program_fd: int, index: int, side: str) -> int:
+    """Attach at the tail of an interface's tcx chain, in this thread's namespace; returns the link."""
+    return _bpf(LINK_CREATE, _attributes("<IIII", program_fd, index, SIDES[side], BPF_F_AFTER))
 
 
 @contextmanager

@@ -74,6 +74,14 @@ class Agent:
         self.wait_for("capturing on", START_S)
         return self
 
+    def can_capture(self) -> bool:
+        """Wait until it captures, or has ended for something that is not to be had here."""
+        wait_until(lambda: self.lines("capturing on") or not self.running, "captures or ends", START_S)
+        if not self.running:
+            assert self.wait() != 0
+            assert self.lines("cannot be had"), self.said
+        return self.running
+
     def wait_for(self, words: str, timeout: float = 10.0) -> str:
         """Return the first line with these words, as soon as it was said."""
         deadline = time.monotonic() + timeout

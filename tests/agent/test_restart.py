@@ -185,6 +185,32 @@ def test_restarts_under_traffic_lose_nothing(
     wire.close()
 
 
+@pytest.mark.parametrize("source", ["fentry", "kprobe", "ctnetlink"])
+def test_other_sources_of_nat_end_with_the_agent_and_nothing_is_lost_or_counted_twice(
+    shop: Shop, tmp_path: Path, bpffs: Path, source: str
+) -> None:
+    """What began while nobody heard is read from conntrack: each connection is told of once, by its Service."""
+    by, wire, agents = f"--nat-source={source}", Wire(), list[Agent]()
+    with Agent(shop.namespace, tmp_path / "0", by, *options(bpffs, interval=1)) as first:
+        if not first.can_capture():
+            pytest.skip(first.said[-1])
+        agents.append(first)
+        wire.tap(shop.client.name, shop.client.namespace)
+        with busy(shop, wire) as turns:
+            goes_on(turns)
+            reported(bpffs, first)
+            first.kill()
+            goes_on(turns)
+            agents.append(Agent(shop.namespace, tmp_path / "1", by, *options(bpffs, pin=False)).started())
+            goes_on(turns)
+    agents[-1].stop()
+    check_exact(shop, wire, agents)
+    check_names(agents)
+    dialled = {told(one["attributes"]).dst for agent in agents for one in agent.records()}
+    assert {one for one in dialled if ":" not in one} == {SERVICE, DNS}
+    wire.close()
+
+
 def test_killed_before_its_first_report(shop: Shop, tmp_path: Path, bpffs: Path) -> None:
     wire = Wire()
     with ExitStack() as stack:

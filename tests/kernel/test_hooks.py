@@ -10,7 +10,6 @@ import pytest
 from natlens.errors import KernelError, MissingFeature
 from natlens.kernel import hooks, libbpf, sources
 from natlens.kernel.hooks import Hook, attach_hook
-from natlens.kernel.probe import Features
 from natlens.kernel.sources import choose_source
 from natlens.kernel.structs import TranslationSource
 from natlens.kernel.windows import Window, Windows
@@ -140,6 +139,13 @@ def test_a_hook_that_cannot_be_attached_says_in_one_line_why(name: str) -> None:
         without.close()
 
 
+@pytest.mark.parametrize("name", ["fentry", "kprobe"])
+def test_where_memory_cannot_be_read_no_hook_is_tried(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hooks, "reads_memory", lambda: False)
+    with pytest.raises(MissingFeature, match=f"^{name} reads the kernel's memory, too$"):
+        attach_hook(name, Nothing())
+
+
 @pytest.fixture
 def refused(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Let every hook be refused; returns which ones were tried."""
@@ -156,7 +162,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_without_packets_and_hooks_events_are_taken_and_a_line_says_so(
     refused: list[str], load: Load, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(Features, "probe", classmethod(lambda *_: Features()))
+    monkeypatch.setattr(sources, "reads_memory", lambda: False)
     source = choose_source("auto", load())
     try:
         assert source.name == "ctnetlink"
@@ -165,7 +171,7 @@ def test_without_packets_and_hooks_events_are_taken_and_a_line_says_so(
         source.close()
     assert refused == ["fentry", "kprobe"]
     (line,) = caplog.messages
-    assert line.startswith("NAT is learned by ctnetlink: this kernel's tc programs cannot read")
+    assert line.startswith("NAT is learned by ctnetlink: lockdown: confidentiality lets no tc program read")
     assert "fentry: Operation not permitted; kprobe: Operation not permitted" in line
 
 
@@ -181,8 +187,8 @@ def test_what_is_asked_for_and_cannot_be_had_is_an_error_with_the_way_out(
 def test_packets_that_cannot_be_read_are_an_error_where_they_are_asked_for(
     load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Features, "probe", classmethod(lambda *_: Features()))
-    with pytest.raises(MissingFeature, match=r"nat_source: tc: .*bpf_cast_to_kern_ctx came with 6\.2.*use auto"):
+    monkeypatch.setattr(sources, "reads_memory", lambda: False)
+    with pytest.raises(MissingFeature, match=r"nat_source: tc: .*lockdown: confidentiality.*use auto"):
         choose_source("tc", load())
 
 
@@ -192,7 +198,7 @@ def test_no_source_at_all_is_said_and_goes_on(
     def events(**_: object) -> None:
         raise KernelError("ctnetlink does not answer: no")
 
-    monkeypatch.setattr(Features, "probe", classmethod(lambda *_: Features()))
+    monkeypatch.setattr(sources, "reads_memory", lambda: False)
     monkeypatch.setattr(sources, "Events", events)
     source = choose_source("auto", Nothing())
     assert (source.name, source.events) == ("none", None)

@@ -1,5 +1,6 @@
 """Trials against the running kernel: they say what the agent's own programs then meet, and leave nothing."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,15 @@ def test_function_that_no_kernel_has() -> None:
         False, "natlens_has_no_such_function is not there: the module nf_nat is not loaded, or has no BTF"
     )
     assert not trial.try_kprobe("natlens_has_no_such_function").works
+
+
+@pytest.mark.parametrize("attempt", [trial.try_reading, trial.try_fentry, trial.try_kprobe])
+def test_what_hears_of_packets_reads_memory(attempt: Callable[[], Trial], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> int:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(bpf, "load_reading", refuse)
+    assert attempt() == Trial(False, "lockdown: confidentiality lets no program read the kernel's memory")
 
 
 def test_program_that_the_verifier_refuses() -> None:

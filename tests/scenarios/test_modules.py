@@ -17,7 +17,7 @@ from natlens.ui.lab.namespaces import Namespace
 from natlens.ui.lab.packets import SCTP, Directed
 from natlens.ui.lab.traffic import TcpServer, dial, talk
 from tests.scenarios.addresses import SERVICE, tcp
-from tests.scenarios.harness import ANY, Flow, Lab, Nat
+from tests.scenarios.harness import ANY, Count, Flow, Lab, Nat
 
 HOUR = 3600
 own_machine = pytest.mark.skipif("NATLENS_VM" not in os.environ, reason="alters the whole machine: only in a VM")
@@ -87,15 +87,17 @@ def test_pod_to_outside_in_a_vrf(vrf: Lab) -> None:
 
 
 @contextmanager
-def virtual_server(namespace: Namespace, backend: str) -> Iterator[None]:
-    """Let IPVS serve SERVICE:80 by one backend, as kube-proxy's ipvs mode does."""
+def virtual_server(
+    namespace: Namespace, backend: str, port: int = 8080, *, way: str = "--masquerading", tracked: bool = True
+) -> Iterator[None]:
+    """Let IPVS serve SERVICE:80 by one backend, as kube-proxy's ipvs mode does (``tracked``)."""
     try:
         namespace.run("ipvsadm", "--add-service", "--tcp-service", f"{SERVICE}:80", "--scheduler", "rr")
     except KernelError as error:
         pytest.skip(f"no IPVS here: {error}")
-    namespace.sysctl(ipv4__vs__conntrack=1)
+    namespace.sysctl(ipv4__vs__conntrack=int(tracked))
     namespace.ip(f"link add kube-ipvs0 type dummy\naddr add {SERVICE}/32 dev kube-ipvs0")
-    server = "--tcp-service", f"{SERVICE}:80", "--real-server", f"{backend}:8080", "--masquerading"
+    server = "--tcp-service", f"{SERVICE}:80", "--real-server", f"{backend}:{port}", way
     namespace.run("ipvsadm", "--add-server", *server)
     try:
         yield
@@ -120,24 +122,58 @@ def test_ipvs(lab: Lab, masquerade: bool) -> None:
         lab.check(Flow(seen, answered, Nat.DNAT_SNAT if masquerade else Nat.DNAT, "client", "b1"))
 
 
+def test_ipvs_that_leaves_conntrack_out(lab: Lab) -> None:
+    """Nobody can tell then that both are one connection: two records, and each packet counts once all the same."""
+    client, backend = lab.pod("client"), lab.pod("b1")
+    with virtual_server(lab.namespace, backend.ip, tracked=False):
+        lab.begin()
+        with TcpServer(backend.namespace, 8080):
+            port = talk(client.namespace, (SERVICE, 80), 2000)
+        lab.window(flush=True)
+    asked, answered = tcp(client.ip, port, SERVICE, 80), tcp(client.ip, port, backend.ip, 8080)
+    wires = lab.wires()
+    counted = {one.original: (one.forward_total, one.reverse_total) for one in lab.last()}
+    assert counted == {asked: (wires["client"][asked], Count()), answered: (Count(), wires["b1"][answered.turned()])}
+    assert {one.nat for one in lab.last()} == {Nat.NONE}
+    assert lab.lost() == {}
+
+
+@pytest.mark.parametrize("tracked", [True, False], ids=["conntrack", "no-conntrack"])
+def test_ipvs_by_direct_routing(lab: Lab, tracked: bool) -> None:
+    """The backend has the Service's address itself; its answers pass this node, for it is the backend's router."""
+    client, backend = lab.pod("client"), lab.pod("b1")
+    backend.namespace.ip(f"addr add {SERVICE}/32 dev lo")
+    try:
+        with virtual_server(lab.namespace, backend.ip, 80, way="--gatewaying", tracked=tracked):
+            lab.namespace.sysctl(**{f"ipv4__conf__{backend.device}__accept_local": 1})  # their source is the node's own
+            lab.begin()
+            with TcpServer(backend.namespace, 80):
+                port = talk(client.namespace, (SERVICE, 80), 2000)
+            lab.check(Flow(tcp(client.ip, port, SERVICE, 80), dialled="client", answered="b1", tracked=False))
+    finally:
+        backend.namespace.ip(f"addr del {SERVICE}/32 dev lo")
+
+
 @own_machine
-def test_clock_that_is_set_while_a_connection_lives(lab: Lab) -> None:
+@pytest.mark.parametrize("step", [HOUR, -HOUR], ids=["forth", "back"])
+def test_clock_that_is_set_while_a_connection_lives(lab: Lab, step: int) -> None:
     """Lengths are measured by a clock that nobody sets; when a connection began does not move."""
     client, backend = lab.pod("client"), lab.pod("b1")
     with TcpServer(backend.namespace, 8080):
         connection = dial(client.namespace, (backend.ip, 8080))
         with connection:
             first = lab.window()
-            time.clock_settime(time.CLOCK_REALTIME, time.time() + HOUR)
+            time.clock_settime(time.CLOCK_REALTIME, time.time() + step)
             try:
                 connection.sendall(bytes(100))
                 second = lab.window()
             finally:
-                time.clock_settime(time.CLOCK_REALTIME, time.time() - HOUR)
+                time.clock_settime(time.CLOCK_REALTIME, time.time() - step)
     (before,) = [one for one in first if one.original.dport == 8080]
     (after,) = [one for one in second if one.flow_id == before.flow_id]
     assert after.sequence == before.sequence + 1
-    assert abs(after.end_ns - after.start_ns) < 10**12 / 2
+    assert after.start_ns == before.start_ns
+    assert before.end_ns <= after.end_ns < after.start_ns + 10**12 / 2
 
 
 @own_machine

@@ -29,6 +29,7 @@ def test_answers_that_are_those_of_two_calls(zones: tuple[int, int]) -> None:
             if zone:
                 rules += f"add rule ip zones raw iifname {{ {client}, {backend} }} ct zone set {zone}\n"
         lab.begin()
+        lab.not_by_events("two calls whose REPLY is one are told apart by their interfaces")
         lab.node.nft(
             "add table ip zones\nadd chain ip zones raw { type filter hook prerouting priority -300; }\n"
             + rules

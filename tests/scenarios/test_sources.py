@@ -15,11 +15,12 @@ from natlens.pipeline import take
 from natlens.ui.lab.nat import NftablesNat
 from natlens.ui.lab.packets import TCP
 from natlens.ui.lab.traffic import TcpServer, UdpServer, dial, exchange, reset, talk
-from tests.scenarios.addresses import SERVICE, SERVICE6, say
-from tests.scenarios.harness import LIMITS, Lab, Record
+from tests.scenarios.addresses import SERVICE, SERVICE6, say, tcp
+from tests.scenarios.harness import LIMITS, Lab, Nat, NatSource, Record, Setup
 from tests.scenarios.record import chatter, read_record
+from tests.scenarios.test_sampling import RATE, sampled
 
-SOURCES = "tc", "fentry", "kprobe", "ctnetlink"
+SOURCES: tuple[NatSource, ...] = "tc", "fentry", "kprobe", "ctnetlink"
 Traffic = Callable[[Lab], None]
 
 
@@ -66,14 +67,65 @@ def reuse(lab: Lab) -> None:
             lab.wire.settle(0.05)
 
 
+def begun(lab: Lab) -> Lab:
+    """Return it with its capture running; skips where that source cannot be had."""
+    try:
+        lab.begin()
+    except KernelError as error:
+        pytest.skip(str(error))
+    return lab
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_rules_leave_out_whole_connections_whoever_tells(name: NatSource) -> None:
+    """Where packets do not tell, the kernel leaves out less and user space the rest: the sums are the same."""
+    rule = "reject responder.port=8080"  # of a request nobody knows it before its NAT is known
+    with Lab(Setup(source=name), capture_rules=[rule]) as lab:
+        client, pod = lab.pod("client"), lab.pod("b1")
+        begun(lab)
+        lab.nat.service(SERVICE, "tcp", 80, [(pod.ip, 8080)], masquerade=True)
+        lab.nat.service(SERVICE, "tcp", 81, [(pod.ip, 8181)])
+        with TcpServer(pod.namespace, 8080), TcpServer(pod.namespace, 8181):
+            rejected = talk(client.namespace, (SERVICE, 80), 4000)
+            kept = talk(client.namespace, (SERVICE, 81), 500)
+        lab.window()
+        lab.window(flush=True)
+        (record,) = lab.last()
+        dialled, wire = tcp(client.ip, kept, SERVICE, 81), lab.wires()["client"]
+        assert (record.original, record.translated.dport) == (dialled, 8181)
+        assert (record.forward_total, record.reverse_total) == (wire[dialled], wire[dialled.turned()])
+        left_out = [count for one, count in wire.items() if rejected in (one.sport, one.dport)]
+        assert lab.health.count("rule_octets", rule=rule) == sum(count.octets for count in left_out) > 8000
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_sampled_connections_are_whole_whoever_tells(name: NatSource) -> None:
+    with Lab(Setup(source=name), sampling=RATE) as lab:
+        client, pod = lab.pod("client"), lab.pod("b1")
+        begun(lab)
+        lab.nat.service(SERVICE, "tcp", 80, [(pod.ip, 8080)], masquerade=True)
+        calls = [tcp(client.ip, port, SERVICE, 80) for port in range(41000, 41016)]
+        with TcpServer(pod.namespace, 8080):
+            for one in calls:
+                talk(client.namespace, (SERVICE, 80), 300, port=one.sport)
+        lab.window()
+        lab.window(flush=True)
+        wire, records = lab.wires()["client"], lab.last()
+        assert {record.original for record in records} == {one for one in calls if sampled(one)} != set()
+        for record in records:
+            assert record.nat == Nat.DNAT | Nat.SNAT
+            counts = wire[record.original], wire[record.original.turned()]
+            assert (record.forward_total, record.reverse_total) == counts
+
+
 class Agent:
     """One source's capture on the node, and what it recorded."""
 
-    def __init__(self, lab: Lab, source: str) -> None:
+    def __init__(self, lab: Lab, source: NatSource) -> None:
         self._lab, self.source, self.health = lab, source, Health()
         self.carry, self.records, self.told = Carry(), list[Record](), set[int]()
         with lab.namespace.enter():
-            self.capture = Capture(Options(nat_source=source), self.health)  # type: ignore[arg-type]  # one of its words
+            self.capture = Capture(Options(nat_source=source), self.health)
             self.capture.refresh()
 
     def window(self) -> None:

@@ -1,12 +1,16 @@
 """Checks that read files: each from a machine made of files."""
 
 import gzip
+import os
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+from tests.agent.bpffs import mounted_bpffs
 from tests.ui.doctoring import RELEASE, looked, machine_of, one, worst
 
 from natlens.kernel import trial
+from natlens.kernel.pinning import Pins
 from natlens.kernel.probe import Capabilities, Features
 from natlens.kernel.trial import Trial
 from natlens.ui.doctor import packages
@@ -17,6 +21,7 @@ from natlens.ui.doctor.packages import bcc_trouble, look_at_bcc
 from natlens.ui.doctor.process import look_at_bpffs, look_at_memory, look_at_seccomp
 from natlens.ui.doctor.proxies import look_at_ipvs
 from natlens.ui.doctor.sources import look_at_ctnetlink
+from natlens.ui.lab.namespaces import Namespace
 
 CONNTRACK = "/proc/sys/net/netfilter/nf_conntrack_"
 IPVS = """IP Virtual Server version 1.2.1 (size=4096)
@@ -124,10 +129,27 @@ def test_memory_that_the_node_does_not_have(tmp_path: Path) -> None:
     assert one(looked(look_at_memory, machine), Status.WARN).found == "1 MiB are available"
 
 
-def test_bpffs(tmp_path: Path) -> None:
-    assert looked(look_at_bpffs, machine_of(tmp_path))[0].found.startswith("not mounted at /sys/fs/bpf; not needed")
-    line = "30 23 0:27 / /sys/fs/bpf rw,nosuid shared:9 - bpf bpf rw,mode=700\n"
-    assert looked(look_at_bpffs, machine_of(tmp_path, {"/proc/self/mountinfo": line}))[0].found.startswith("mounted at")
+def test_no_bpffs(tmp_path: Path) -> None:
+    path = str(tmp_path / "natlens")
+    (off,) = looked(look_at_bpffs, machine_of(tmp_path, pin_path=path))
+    assert (off.status, off.found.endswith("not needed, as nothing is pinned")) == (Status.PASS, True)
+    (on,) = looked(look_at_bpffs, machine_of(tmp_path, pin_path=path, pin=True))
+    assert (on.status, "is not in a BPF file system" in on.found) == (Status.FAIL, True)
+
+
+def test_bpffs_and_what_an_agent_left_in_it(tmp_path: Path) -> None:
+    (tmp_path / "bpf").mkdir()
+    node = Namespace(f"nld{os.getpid()}")
+    with mounted_bpffs(tmp_path / "bpf") as root, ExitStack() as stack:
+        stack.callback(node.remove)
+        stack.enter_context(node.enter())
+        machine = machine_of(tmp_path, pin_path=str(root / "natlens"))
+        assert worst(looked(look_at_bpffs, machine)) == Status.PASS
+        with closing(Pins(root / "natlens", keep=True)):  # an agent that runs
+            assert worst(looked(look_at_bpffs, machine)) == Status.PASS
+        assert "natlens detach" in one(looked(look_at_bpffs, machine), Status.WARN).fix
+        goes_on = machine_of(tmp_path, pin_path=str(root / "natlens"), pin=True)
+        assert worst(looked(look_at_bpffs, goes_on)) == Status.PASS
 
 
 def bcc_of_the_distribution(root: Path, *, headers: bool = True) -> dict[str, str]:

@@ -27,6 +27,7 @@ CFLAGS = (
     "-DNATLENS_BCC",
     "-fms-extensions",  # kernels are built with it since 6.19: their structs embed others by name
     "-Wno-everything",  # warnings are the kernel headers' own
+    "-Werror=implicit-function-declaration",  # else it is a call to nowhere, which only the verifier tells of
 )
 
 

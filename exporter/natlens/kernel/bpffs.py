@@ -15,7 +15,7 @@ from typing import NamedTuple
 from natlens.errors import ConfigError, KernelError
 from natlens.kernel.libbpf import check, library, tcx_links
 
-__all__ = ["LinkPlace", "get", "link_place", "pin", "put_octets", "read_octets", "require", "update_link"]
+__all__ = ["LinkPlace", "get", "lacks", "link_place", "pin", "put_octets", "read_octets", "require", "update_link"]
 
 BPF_FS_MAGIC = 0xCAFE4A11
 ARRAY, MMAPABLE = 2, 1 << 10
@@ -34,15 +34,22 @@ class LinkPlace(NamedTuple):
     kind: int  # BPF_TCX_INGRESS or BPF_TCX_EGRESS
 
 
-def require(path: Path) -> None:
-    """Make the directory; raises ConfigError where it is not in a bpffs, or may not be made there."""
+def lacks(path: Path) -> str:
+    """Return why a directory cannot hold pins, there or yet to be made; empty where it can."""
     there = next(one for one in (path, *path.parents) if one.exists())
     buffer = ctypes.create_string_buffer(STATFS_BYTES)
     if _libc.statfs(os.fsencode(there), buffer):
-        raise ConfigError(f"pin_path is {str(path)!r}: {os.strerror(ctypes.get_errno())}")
+        return os.strerror(ctypes.get_errno())
     if struct.unpack_from("=I", buffer)[0] != BPF_FS_MAGIC:  # the word is a long; the number fits into its low half
+        return f"{there} is not in a BPF file system"
+    return ""
+
+
+def require(path: Path) -> None:
+    """Make the directory; raises ConfigError where it is not in a bpffs, or may not be made there."""
+    if why := lacks(path):
         raise ConfigError(
-            f"pin_path is {str(path)!r}: {there} is not in a BPF file system, which pin needs: "
+            f"pin_path is {str(path)!r}: {why}, which pin needs: "
             "mount one (mount -t bpf bpf /sys/fs/bpf; in Kubernetes a hostPath volume of it), or leave pin off"
         )
     try:

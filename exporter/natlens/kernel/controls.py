@@ -42,7 +42,7 @@ def prepare(loaded: Object, options: Options) -> None:
     )
     told["of_any_responder"] = _bits(rules, lambda rule: not rule.ends["responder"].asked)
     if is_controlled(options):
-        told["verdicts"] = options.window_rows
+        told["places"] = options.window_rows
         loaded.resize("verdicts", options.window_rows)
     loaded.set_constants(CONTROLS_SECTION, told.tobytes())
 

@@ -1,4 +1,4 @@
-"""NAT by fentry or kprobe on ``nf_nat_manip_pkt``: for kernels whose tc programs cannot read conntrack entries.
+"""NAT by fentry or kprobe on ``nf_nat_manip_pkt``, where it is done.
 
 Each way is tried, for only trying tells: fentry is refused by some sandboxes, and on a module's function
 (``nf_nat`` is a module nearly everywhere) it takes CAP_SYS_ADMIN; a kprobe needs CONFIG_KPROBES and, without
@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 from natlens.errors import KernelError, MissingFeature
 from natlens.kernel.libbpf import Object, check, library
 from natlens.kernel.module_types import conntrack_types
+from natlens.kernel.probe import reads_memory
 
 __all__ = ["OBJECT", "Hook", "Maps", "attach_hook"]
 
@@ -141,6 +142,8 @@ def attach_hook(name: str, shared: Maps) -> Hook:
     """
     if name == "kprobe" and platform.machine() not in MACHINES:
         raise MissingFeature(f"kprobe: the registers of {platform.machine()} are not known")
+    if not reads_memory():
+        raise MissingFeature(f"{name} reads the kernel's memory, too")
     reasons = []
     for way in WAYS[name]:
         try:

@@ -26,7 +26,7 @@ from natlens.kernel.libbpf import BPF_TCX_EGRESS, BPF_TCX_INGRESS, Object
 from natlens.kernel.structs import COUNTERS
 from natlens.kernel.windows import RETIRED, ROWS, TRANSLATIONS, Window, read_counters, together
 
-__all__ = ["KINDS", "LAYOUT", "PINNED_HANDLE", "Left", "Pins", "claim"]
+__all__ = ["KINDS", "LAYOUT", "PINNED_HANDLE", "Left", "Pins", "claim", "left_behind"]
 
 PINNED_HANDLE = 0x6E60
 """The handle of clsact filters that stay; whoever owns it (:func:`claim`) takes them over."""
@@ -66,6 +66,15 @@ def _namespace() -> str:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one, suppress(OSError):
         return f"net_{struct.unpack('=Q', one.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8))[0]}"
     return f"net_i{Path('/proc/thread-self/ns/net').stat().st_ino}"
+
+
+def left_behind(path: Path) -> bool:
+    """Tell whether an agent that runs no more left pins in this thread's network namespace."""
+    pins = Pins(path, keep=False)
+    try:
+        return pins.held and pins.path.is_dir()
+    finally:
+        pins.close()
 
 
 class Left:

@@ -11,7 +11,7 @@ __all__ = ["Source", "choose_source", "packets_tell"]
 
 log = logging.getLogger(__name__)
 
-NO_PACKETS = "this kernel lets no tc program read a packet's conntrack entry (lockdown: confidentiality)"
+NO_PACKETS = "lockdown: confidentiality lets no tc program read a packet's conntrack entry"
 LAST = "ctnetlink"
 HOOKS = "fentry", "kprobe"
 

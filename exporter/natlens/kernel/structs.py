@@ -143,7 +143,7 @@ CONTROLS = np.dtype(
         ("of_any_responder", np.uint64),  # rules that do not ask for the responder
         ("rules", np.uint32),  # how many there are
         ("sampling", np.uint32),  # one of so many connections is counted; 0, 1: all
-        ("verdicts", np.uint32),  # places in the table of verdicts
+        ("places", np.uint32),  # places in the table of verdicts
         ("reserved", np.uint32),  # 0
     ]
 )

@@ -105,7 +105,17 @@ def try_tcx() -> Trial:
 
 def try_reading() -> Trial:
     """Load a tc program that reads its own packet, as the programs do (``bpf_probe_read_kernel``)."""
-    return _tried(lambda: os.close(bpf.load_reading()))
+    return _tried(_read)
+
+
+def _read() -> None:
+    """Every source that hears of packets reads the kernel's memory, hooks too."""
+    try:
+        os.close(bpf.load_reading())
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise MissingFeature("lockdown: confidentiality lets no program read the kernel's memory") from error
 
 
 def try_lookup() -> Trial:
@@ -151,6 +161,7 @@ def try_fentry(function: str = HOOKED, module: str = "nf_nat") -> Trial:
     """Load a program for fentry of a function, of the kernel or of a module."""
 
     def attempt() -> None:
+        _read()
         with KernelTypes() as types, ExitStack() as stack:
             number, of_module = _function(types, module, function), not types.has_function(function)
             if not number:
@@ -165,6 +176,7 @@ def try_kprobe(function: str = HOOKED) -> Trial:
     """Ask for a kprobe by a function that cannot exist: ENOENT means that kprobes are allowed."""
 
     def attempt() -> None:
+        _read()
         if not KPROBE_TYPE.exists():
             raise MissingFeature("this kernel has no kprobes (CONFIG_KPROBE_EVENTS)")
         os.close(bpf.load(KPROBE, RETURN_0))

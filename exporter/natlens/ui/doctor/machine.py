@@ -53,10 +53,6 @@ class Machine:
         listed = self.read(f"/lib/modules/{self.release}/modules.dep") or ""
         return any(line.partition(":")[0].split("/")[-1].split(".")[0] == name for line in listed.splitlines())
 
-    def wants(self, option: str, otherwise: str) -> str:
-        """Return an option that other parts of natlens may not have yet."""
-        return str(getattr(self.options, option, otherwise))
-
     @cached_property
     def capabilities(self) -> Capabilities:
         """What this process may do."""

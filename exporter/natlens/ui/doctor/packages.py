@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from natlens.kernel import libbpf
+from natlens.kernel.loader import btf_lacks
 from natlens.kernel.probe import VMLINUX_BTF
 from natlens.ui.doctor.check import Findings, failed, passed, warned
 from natlens.ui.doctor.machine import Machine
@@ -28,8 +29,8 @@ def look_at_libbpf(_machine: Machine) -> Findings:
 
 def look_at_bcc(machine: Machine) -> Findings:
     """Tell whether programs could be compiled here, and whether the package `bcc` is the right one."""
-    wanted = machine.wants("loader", "auto")
-    needed = wanted == "bcc" or (wanted == "auto" and not machine.path(str(VMLINUX_BTF)).exists())
+    wanted = machine.options.loader
+    needed = wanted == "bcc" or (wanted == "auto" and bool(btf_lacks(machine.path(str(VMLINUX_BTF)))))
     for place in _impostors(machine):
         fix = f"pip uninstall bcc (in the environment of {place.parent}); {INSTALL}"
         yield (failed if needed else warned)(f"{place} is another package of the name, from PyPI", fix)

@@ -2,9 +2,11 @@
 
 import os
 import resource
+from pathlib import Path
 
-from natlens.kernel import trial
+from natlens.kernel import bpffs, trial
 from natlens.kernel.controls import is_controlled
+from natlens.kernel.pinning import left_behind
 from natlens.kernel.probe import WHAT_FOR
 from natlens.kernel.windows import kernel_bytes
 from natlens.ui.doctor.check import Findings, failed, passed, warned
@@ -71,13 +73,14 @@ def _available(machine: Machine) -> int | None:
 
 
 def look_at_bpffs(machine: Machine) -> Findings:
-    """Tell whether what outlives a process could be pinned."""
-    lines = (machine.read("/proc/self/mountinfo") or "").splitlines()
-    mounted = any(f" {BPFFS} " in line.partition(" - ")[0] and " - bpf " in line for line in lines)
-    if mounted:
-        yield passed(f"mounted at {BPFFS}")
-    elif machine.wants("pin", "False") == "True":
-        fix = f"mount -t bpf bpf {BPFFS} (in a pod: mount the host's, hostPath {BPFFS})"
-        yield failed(f"no bpffs at {BPFFS}, which pin needs", fix)
-    else:
-        yield passed(f"not mounted at {BPFFS}; not needed, as nothing is pinned")
+    """Tell whether what outlives a process could be pinned, and whether something of an ended agent is."""
+    path = Path(machine.options.pin_path)
+    if lacks := bpffs.lacks(path):
+        if machine.options.pin:
+            yield failed(f"{path}: {lacks}", f"mount -t bpf bpf {BPFFS} (in a pod: mount the host's, hostPath {BPFFS})")
+        else:
+            yield passed(f"{path}: {lacks}; not needed, as nothing is pinned")
+        return
+    yield passed(f"{path} may be used")
+    if left_behind(path) and not machine.options.pin:
+        yield warned("an agent with pin that runs no more counts on", "run natlens with pin, or natlens detach")

@@ -42,7 +42,7 @@ def look_at_programs(machine: Machine) -> Findings:
 
 def unpinned(options: Options) -> Options:
     """Return the options without pinning: a look leaves nothing behind."""
-    return msgspec.structs.replace(options, pin=False) if hasattr(options, "pin") else options
+    return msgspec.structs.replace(options, pin=False)
 
 
 def look_at_attachment(machine: Machine) -> Findings:
@@ -76,7 +76,7 @@ def look_at_kprobe(machine: Machine) -> Findings:
 
 
 def _source(machine: Machine, name: str, found: str) -> Finding:
-    tried, wanted, best = machine.sources[name], machine.wants("nat_source", "auto"), machine.source
+    tried, wanted, best = machine.sources[name], machine.options.nat_source, machine.source
     if tried.works:
         return passed(found)
     if wanted == name:
@@ -85,7 +85,7 @@ def _source(machine: Machine, name: str, found: str) -> Finding:
         return warned(f"could not look: {tried.why}", NOT_PRIVILEGED)
     if best:
         return passed(f"not to be had ({tried.why}); not needed: {best} is")
-    return warned(f"{tried.why}: NAT is not learned as packets pass", _rest(name))
+    return warned(f"{tried.why}: NAT is not learned as packets pass, at best from conntrack's events", _rest(name))
 
 
 def _rest(name: str) -> str:

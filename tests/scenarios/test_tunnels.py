@@ -1,0 +1,64 @@
+"""Pods of two nodes over each kind of tunnel: what is inside counts once, and the outer packets are flows of their own."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from natlens.ui.lab.traffic import TcpServer, UdpServer, ping, talk
+from tests.scenarios.addresses import SERVICE, echo, say, tcp, udp
+from tests.scenarios.conftest import CLSACT, TCX
+from tests.scenarios.harness import ANY, Flow, Lab, Nat
+from tests.scenarios.remote import NEAR, NEAR6, REMOTE, REMOTE6, outer, overlay, plain_device, wireguard
+
+KINDS = {
+    "ipip": plain_device("type ipip local {here} remote {there} ttl 64"),
+    "gre": plain_device("type gre local {here} remote {there} ttl 64"),
+    "gre-key": plain_device("type gre local {here} remote {there} key 7 csum seq ttl 64"),
+    "gretap": plain_device("type gretap local {here} remote {there} ttl 64"),
+    "sit": plain_device("type sit mode any local {here} remote {there} ttl 64"),
+    "ip6tnl": plain_device("type ip6tnl mode any local {here6} remote {there6}"),
+    "ip6gre": plain_device("type ip6gre local {here6} remote {there6}"),
+    "ip6gretap": plain_device("type ip6gretap local {here6} remote {there6}"),
+    "vxlan": plain_device("type vxlan id 7 local {here} remote {there} dstport 4789"),
+    "geneve": plain_device("type geneve id 7 remote {there} dstport 6081"),
+    "geneve6": plain_device("type geneve id 7 remote {there6} dstport 6081"),
+    "wireguard": wireguard,
+}
+WITHOUT_IPV6 = {"ipip"}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=[TCX, CLSACT], ids=str)
+def lab(request: pytest.FixtureRequest, kind: str) -> Iterator[Lab]:
+    with overlay(request.param, KINDS[kind]) as lab:
+        yield lab
+
+
+def test_pod_and_a_pod_behind_a_tunnel(lab: Lab, kind: str) -> None:
+    """Both call, to a Service too, and the node itself does; by IPv6 as well where the tunnel carries it."""
+    client, remote = lab.pod("client"), lab.node.outside.namespace
+    lab.nat.service(SERVICE, "tcp", 80, [(REMOTE, 8080)])
+    lab.nat.masquerade(device="tun1")
+    with TcpServer(remote, 8080, REMOTE), TcpServer(client.namespace, 8080), UdpServer(client.namespace, 53, client.ip):
+        called = talk(client.namespace, (SERVICE, 80), 3000)
+        back = talk(remote, (client.ip, 8080), 2000)
+        asked = say(remote, (client.ip, 53))
+        host = talk(lab.namespace, (REMOTE, 8080), 500)
+    ping(client.namespace, REMOTE, 77)
+    flows = [
+        Flow(tcp(client.ip, called, SERVICE, 80), tcp(NEAR, ANY, REMOTE, 8080), Nat.DNAT_SNAT, "client", "inner"),
+        Flow(tcp(REMOTE, back, client.ip, 8080), dialled="inner", answered="client"),
+        Flow(udp(REMOTE, asked, client.ip, 53), dialled="inner", answered="client").goes_on(),
+        Flow(tcp(NEAR, host, REMOTE, 8080), answered="inner"),
+        Flow(echo(client.ip, REMOTE, 77), echo(NEAR, REMOTE, ANY), Nat.SNAT, "client", "inner").goes_on(),
+    ]
+    if kind not in WITHOUT_IPV6:
+        with TcpServer(remote, 8080, REMOTE6):
+            port = talk(client.namespace, (REMOTE6, 8080), 1500)
+        seen = tcp(client.ip6, port, REMOTE6, 8080)
+        flows += [Flow(seen, seen._replace(src=NEAR6, sport=ANY), Nat.SNAT, "client", "inner")]
+    lab.check(*flows, *outer(lab))

@@ -161,3 +161,22 @@ def test_node_to_outside_by_transport_mode(setup: Setup) -> None:
         lab.check(Flow(encrypted, dialled="outside").goes_on())
         (inner,) = [one for one in entries(lab.namespace) if one.original == tcp(ends[0], port, ends[1], 443)]
         assert min(inner.forward, inner.reverse) > Count(3000, 3)
+
+
+@either
+def test_nodes_own_call_by_tunnel_mode_shows_its_answers_only(setup: Setup) -> None:
+    """They come in once more when they are decrypted; what the node sends is encrypted before any device sees it."""
+    with Lab(setup) as lab:
+        outside = lab.node.outside
+        encrypt(lab, (lab.node.ip, outside.ip), (f"{lab.node.ip}/32", f"{REMOTE}/32"), "tunnel")
+        outside.namespace.ip(f"addr add {REMOTE}/32 dev lo")
+        lab.begin()
+        with TcpServer(outside.namespace, 8080, REMOTE):
+            port = talk(lab.namespace, (REMOTE, 8080), 3000)
+        seen = tcp(lab.node.ip, port, REMOTE, 8080)
+        lab.window(flush=True)
+        (record,) = [one for one in lab.last() if one.original == seen]
+        (entry,) = [one for one in entries(lab.namespace) if one.original == seen]
+        assert (record.forward_total, record.reverse_total) == (Count(), entry.reverse)
+        assert entry.forward.octets > 3000 < entry.reverse.octets
+        check_encrypted(lab, Directed(lab.node.ip, 0, outside.ip, 0, ESP))

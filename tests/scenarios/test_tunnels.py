@@ -1,4 +1,4 @@
-"""Pods of two nodes over each kind of tunnel: what is inside counts once, and the outer packets are flows of their own."""
+"""Pods of two nodes over each kind of tunnel: what is inside counts once, outer packets are flows of their own."""
 
 from collections.abc import Iterator
 

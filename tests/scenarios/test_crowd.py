@@ -36,6 +36,12 @@ class Sender:
         self._socket.close()
 
 
+def moves(lab: Lab) -> bool:
+    """Tell whether interfaces wait for their link."""
+    assert lab.capture
+    return lab.capture.behind
+
+
 @contextmanager
 def crowd(lab: Lab) -> Iterator[None]:
     lab.namespace.ip("\n".join(f"link add c{number} type veth peer name d{number}" for number in range(OTHERS)))
@@ -55,13 +61,12 @@ def test_every_packet_counts_once_while_its_interface_moves() -> None:
             ):
                 lab.refresh()
                 assert "tc " in attached(lab.namespace)[f"{pod.device} ingress"][0]
-                assert lab.capture
-                assert lab.capture.behind
+                assert moves(lab)
                 senders = {
                     udp(pod.ip, 5001, pod.gateway, AT): Sender(pod.namespace, pod.gateway, 5001),
                     udp(pod.gateway, 5002, pod.ip, AT): Sender(lab.namespace, pod.ip, 5002),
                 }
-                while lab.capture.behind:
+                while moves(lab):
                     lab.refresh()
                 for sender in senders.values():
                     sender.stop()

@@ -1,5 +1,6 @@
 """docs/kernels.md from a run's results: ``python -m tests.kernels.document > docs/kernels.md``."""
 
+import re
 from collections.abc import Callable, Sequence
 
 from tests.kernels.cases import CASES
@@ -20,16 +21,20 @@ FOOT = """
 does not do there what it should. `not tried`: nothing in the run says so; the kernel, or natlens, lacks what it takes.
 """
 DEVICES = {
-    "VLAN": "-vlan]",
-    "QinQ": "-qinq]",
-    "macvlan": "-macvlan]",
-    "ipvlan": "-ipvlan]",
-    "bond": "-bond]",
+    "VLAN": r"-vlan\]",
+    "QinQ": r"-qinq\]",
+    "macvlan": r"-macvlan\]",
+    "ipvlan": r"-ipvlan\]",
+    "bond": r"-bond\]",
     "VRF": "in_a_vrf",
     "VXLAN": "test_vxlan::",
+    "IP in IP": r"-ipip\]",
+    "Geneve": r"-geneve\]",
+    "IPsec": "test_ipsec::",
+    "Flow table": "test_flowtable::",
     "SCTP associations": "test_sctp_sockets",
-    "IPVS": "-plain]",
-    "IPVS with masquerade": "-masquerade]",
+    "IPVS": r"test_ipvs\[.*-plain",
+    "IPVS with masquerade": r"test_ipvs\[.*-masquerade",
     "Conntrack table full": "test_full_conntrack",
     "Clock set": "test_clock_that_is_set",
 }
@@ -44,7 +49,9 @@ def claims(result: Result) -> dict[str, str]:
     for case in CASES:
         cells[case.what] = _cell(result, lambda one, name=case.name: one.case == name)
     for what, part in DEVICES.items():
-        cells[what] = _cell(result, lambda one, part=part: one.case in ("plain", "nat") and part in one.test)
+        cells[what] = _cell(
+            result, lambda one, part=part: one.case in ("plain", "nat", "devices") and re.search(part, one.test)
+        )
     return cells
 
 
@@ -58,7 +65,7 @@ FACTS: dict[str, Callable[[Result], bool]] = {
 }
 
 
-def _cell(result: Result, wanted: Callable[..., bool]) -> str:
+def _cell(result: Result, wanted: Callable[..., object]) -> str:
     found = [one for one in result.outcomes if wanted(one)]
     if any(one.how == "failed" for one in found):
         return "fails"

@@ -2,7 +2,8 @@
 
 import resource
 
-from natlens.kernel.libbpf import KTIME_GET_COARSE_NS, has_helper
+from natlens.errors import MissingFeature
+from natlens.kernel.probe import Features
 
 __all__ = ["lacking", "raise_limit"]
 
@@ -24,9 +25,17 @@ def raise_limit() -> None:
 def lacking() -> str:
     """Return what to say of the limit where it may be why the kernel refused; empty where it cannot be."""
     limit = resource.getrlimit(MEMLOCK)[0]
-    if limit == UNLIMITED or has_helper(KTIME_GET_COARSE_NS):  # that helper came with the same release
+    if limit == UNLIMITED or not _counts():
         return ""
     return (
         f"RLIMIT_MEMLOCK is {limit >> 10} KiB, and this kernel counts BPF maps as locked memory (5.11 does not): give "
         "CAP_SYS_RESOURCE, with which natlens raises it, or LimitMEMLOCK=infinity or `prlimit --memlock=unlimited`"
     )
+
+
+def _counts() -> bool:
+    """Tell whether this kernel counts maps: its BTF says so, for no program can be loaded to ask."""
+    try:
+        return not Features.probe().clock  # came with the same release
+    except MissingFeature:
+        return False

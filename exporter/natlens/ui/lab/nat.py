@@ -76,9 +76,10 @@ class IptablesNat:
         self._rule("ip", f"POSTROUTING -m mark --mark {MARK}/{MARK} -j MASQUERADE")
         self._rule("ip6", f"POSTROUTING -m mark --mark {MARK}/{MARK} -j MASQUERADE")
 
-    def _rule(self, family: str, rule: str) -> None:
-        tool = "ip6tables-nft" if family == "ip6" else "iptables-nft"
-        self._node.namespace.run(tool, "-t", "nat", "-A", *rule.split())
+    def _rule(self, family: str, *rules: str) -> None:
+        tool = "ip6tables-nft-restore" if family == "ip6" else "iptables-nft-restore"
+        lines = "".join(f"-A {rule}\n" for rule in rules)
+        self._node.namespace.run(tool, "--noflush", stdin=f"*nat\n{lines}COMMIT\n")
 
     def service(
         self, address: str, protocol: str, port: int, backends: Sequence[tuple[str, int]], *, masquerade: bool = False
@@ -86,13 +87,15 @@ class IptablesNat:
         """As :meth:`NftablesNat.service`; the statistic module takes turns."""
         family = "ip6" if ":" in address else "ip"
         dialled = f"-d {address} -p {protocol} --dport {port}"
+        rules: list[str] = []
         for chain in ("PREROUTING", "OUTPUT"):
             if masquerade:
-                self._rule(family, f"{chain} {dialled} -j MARK --set-xmark {MARK}/{MARK}")
+                rules.append(f"{chain} {dialled} -j MARK --set-xmark {MARK}/{MARK}")
             for index, backend in enumerate(backends):
                 left = len(backends) - index
                 turn = f"-m statistic --mode nth --every {left} --packet 0" if left > 1 else ""
-                self._rule(family, f"{chain} {dialled} {turn} -j DNAT --to-destination {_socket_address(*backend)}")
+                rules.append(f"{chain} {dialled} {turn} -j DNAT --to-destination {_socket_address(*backend)}")
+        self._rule(family, *rules)
 
     def masquerade(self, *, device: str) -> None:
         """As :meth:`NftablesNat.masquerade`."""

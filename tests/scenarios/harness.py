@@ -42,7 +42,7 @@ LIMITS = Limits(idle_ns=30 * SECOND, tcp_idle_ns=600 * SECOND, settle_ns=SECOND 
 LOSS = "dropped_", "unparsed_", "windows_missing"
 
 SIGNALS = "NATLENS_VM" not in os.environ
-"""Whether what is sent is looked at, too: no kernel alters it, and under emulation it takes half of a scenario's time."""
+"""Whether what is sent is looked at, too: no kernel alters it, and under emulation it takes half the time."""
 
 Wires = dict[str, dict[Directed, Count]]
 

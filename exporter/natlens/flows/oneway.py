@@ -21,8 +21,9 @@ __all__ = ["unexplained"]
 def unexplained(window: Window, carry: Carry, *, every: bool = False, sampling: int = 1) -> npt.NDArray[np.void]:
     """Return the tuples (dtype TUPLE) of TCP and UDP rows that conntrack might still explain.
 
-    With ``every`` (events tell of what begins, and of nothing else): those of connections that are not known, for they
-    were silent for so long that they were forgotten. What the host sent is asked for as what would answer it.
+    With ``every`` (events tell of what begins, and of nothing else; or no program looks anything up): those of
+    connections that are not known, for they were silent for so long that they were forgotten. What the host sent is
+    asked for as what would answer it.
 
     Without: these came in, were one packet, and were not answered under the inverse of their tuple; those that
     ``sampling`` leaves out are not asked for (their answers were not counted either).

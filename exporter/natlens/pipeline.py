@@ -103,7 +103,8 @@ def take(capture: Capture, carry: Carry, health: Health) -> Window:
     window, events = capture.take(), capture.source.events
     if events:
         window = _with_events(window, carry, events, health)
-    return explain(window, carry, health, every=events is not None, sampling=capture.controls.sampling)
+    every = events is not None or not capture.looks_up
+    return explain(window, carry, health, every=every, sampling=capture.controls.sampling)
 
 
 def explain(window: Window, carry: Carry, health: Health, *, every: bool = False, sampling: int = 1) -> Window:

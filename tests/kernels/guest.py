@@ -58,11 +58,8 @@ def facts() -> dict[str, object]:
         "fentry": trial.try_fentry().works,
         "kprobe": trial.try_kprobe().works,
         "kprobe_multi": trial.try_multi().works,
-        "attach": {way: _attached(way) for way in WAYS},
+        "attach": {"tcx": _attached("tcx") if features.tcx else "no tcx links", "clsact": _attached("clsact")},
     }
-
-
-WAYS: tuple[Literal["tcx", "clsact"], ...] = ("tcx", "clsact")
 
 
 def _attached(way: Literal["tcx", "clsact"]) -> str:

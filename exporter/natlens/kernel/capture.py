@@ -57,6 +57,11 @@ class Capture:
         return self._attachment.name
 
     @property
+    def looks_up(self) -> bool:
+        """Whether programs ask conntrack for what comes in; else all of that is ctnetlink's."""
+        return self._object.looks_up
+
+    @property
     def pinned(self) -> bool:
         """Whether programs go on when this process ends."""
         return self._options.pin

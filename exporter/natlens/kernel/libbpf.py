@@ -145,6 +145,9 @@ class _OpenOptions(ctypes.Structure):
 class Object:
     """An opened CO-RE object; :meth:`load` puts its maps and programs into the kernel."""
 
+    looks_up = False
+    """Whether its programs ask conntrack for what comes in."""
+
     def __init__(self, path: Path, types: int | None = None) -> None:
         """Open ``path``; raises MissingFeature if it is not there or not an object.
 

@@ -13,6 +13,7 @@ from natlens.kernel.btf import KernelTypes
 __all__ = ["Capabilities", "Features", "Finding", "reads_memory", "require"]
 
 VMLINUX_BTF = Path("/sys/kernel/btf/vmlinux")
+CTNETLINK = Path("/sys/module/nf_conntrack_netlink")
 NET_ADMIN, SYS_ADMIN, PERFMON, BPF = 12, 21, 38, 39
 WHAT_FOR = {
     BPF: ("CAP_BPF", "loads the programs"),
@@ -100,7 +101,8 @@ class Features:
                 lookup=types.has_function("bpf_skb_ct_lookup")
                 # the kernel shows the BTF of its modules to CAP_SYS_ADMIN only (BPF_BTF_GET_FD_BY_ID)
                 or (may_read_modules and types.module_has_function("nf_conntrack", "bpf_skb_ct_lookup")),
-                ctnetlink=module("nf_conntrack_netlink", "ctnetlink_dump_table"),
+                ctnetlink=module(CTNETLINK.name, "ctnetlink_dump_table")
+                or CTNETLINK.exists(),  # before 5.11 without BTF
                 clock=types.has_enumerator("bpf_func_id", "BPF_FUNC_ktime_get_coarse_ns"),
             )
 

@@ -59,7 +59,9 @@ def opened(options: Options | None = None) -> Object:
 
 
 def _told(found: Object, wanted: Options) -> Object:
-    found.set_constants(".rodata.kernel_functions", _functions(found))
+    functions = _functions(found)
+    found.set_constants(".rodata.kernel_functions", functions)
+    found.looks_up = packets_tell(wanted.nat_source) and bool(functions[-1])
     found.set_constants(".rodata.learn", bytes([packets_tell(wanted.nat_source)]))
     return found
 

@@ -24,11 +24,6 @@ COUNTS_MEMLOCK = not Features.probe().clock  # both came with 5.11
 NEEDED = (*THREE, "sys_resource") if COUNTS_MEMLOCK else THREE
 
 
-def test_as_kubernetes_gives_them() -> None:
-    """Uid 0, drop ALL, add three, no_new_privs."""
-    assert load(NEEDED).end == "attached"
-
-
 def test_as_another_user() -> None:
     assert load(NEEDED, uid=OTHER).end == "attached"
 
@@ -76,7 +71,8 @@ def test_small_memlock() -> None:
 
 
 @pytest.mark.parametrize("level", [2, 3])
-def test_paranoid(level: int) -> None:
+def test_as_kubernetes_gives_them(level: int) -> None:
+    """Uid 0, drop ALL, add three, no_new_privs, with perf events forbidden or not."""
     before = PARANOID.read_text()
     try:
         PARANOID.write_text(str(level))

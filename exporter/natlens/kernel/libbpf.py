@@ -66,6 +66,7 @@ def _load() -> ctypes.CDLL:
         "bpf_map__reuse_fd": (integer, [pointer, integer]),
         "bpf_map__set_autocreate": (integer, [pointer, ctypes.c_bool]),
         "bpf_program__set_autoload": (integer, [pointer, ctypes.c_bool]),
+        "bpf_program__set_attach_target": (integer, [pointer, integer, text]),
         "bpf_program__attach_trace": (pointer, [pointer]),
         "bpf_program__attach_kprobe": (pointer, [pointer, ctypes.c_bool, text]),
         "bpf_program__attach_kprobe_multi_opts": (pointer, [pointer, text, pointer]),
@@ -177,6 +178,7 @@ class Object:
 
     def load(self) -> None:
         """Load everything; raises KernelError with the kernel's (or verifier's) own last words."""
+        self._look_at_modules()
         _log.clear()
         result = self._lib.bpf_object__load(self._object)
         if result < 0:
@@ -185,6 +187,16 @@ class Object:
                 f"the kernel refused the BPF programs: {os.strerror(-result)}"
                 + (f": {' | '.join(said[-4:])}" if said else "")
             )
+
+    def _look_at_modules(self) -> None:
+        """Let libbpf read the BTF of modules, or be refused, now.
+
+        It tries once. Where it does so for a kfunc of a module that may be missing, and is refused (no CAP_SYS_ADMIN),
+        it gives up loading (load_module_btfs() in find_ksym_btf_id()); a second time it goes on without. Looking for
+        a function to attach to makes it try.
+        """
+        if first := self._lib.bpf_object__next_program(self._object, None):
+            self._lib.bpf_program__set_attach_target(first, 0, b"natlens_has_no_such_function")
 
     def _map(self, name: str) -> int:
         found = self._lib.bpf_object__find_map_by_name(self._object, name.encode())

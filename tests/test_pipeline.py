@@ -1,22 +1,29 @@
 """The loop's own part: what goes from one window to the next, and into which outlet."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from natlens.config import Options
 from natlens.exports import Exports
 from natlens.flows.join import Carry
+from natlens.flows.tuples import inverse
 from natlens.health import Health
 from natlens.identity.endpoint import UNKNOWN, Endpoint
 from natlens.identity.naming import Anonymous
 from natlens.kernel.capture import Capture
-from natlens.kernel.windows import Window
+from natlens.kernel.ctevents import EVENT, Told
+from natlens.kernel.sources import Source
+from natlens.kernel.windows import TRANSLATIONS, Window
 from natlens.otlp.metrics.settings import metric_settings
 from natlens.otlp.request import Request
-from natlens.pipeline import Pipeline
+from natlens.pipeline import Pipeline, take
 from tests.bench.shapes import Cluster
 from tests.bench.windows import SECOND, half_and_half, rows_and_translations
+from tests.flows.test_join import CLIENT, POD, SERVICE, joined, one, row, translation
 
 CONNECTIONS = 2000
 
@@ -98,6 +105,30 @@ def test_records_wait_for_their_names(capture: Capture, listed: bool) -> None:
     pipeline.close()
     assert sum(request.records for request in outlet.requests) == 2 * CONNECTIONS - at_once
     assert all(b"told" in request.data for request in outlet.requests)
+
+
+class Quiet:
+    """conntrack's events, of which there are none."""
+
+    def __init__(self, *, translated: bool) -> None:
+        self.translated = translated
+
+    def take(self) -> Told:
+        return Told(np.zeros(0, EVENT), 0)
+
+    def tell_again(self, events: np.ndarray) -> None:
+        assert not len(events)
+
+
+@pytest.mark.parametrize("translated", [True, False])
+def test_beside_a_hook_events_do_not_keep_an_entry_alive(translated: bool) -> None:
+    """Its REPLY may be the answers of another connection by now: the hook would have told."""
+    dialled, to_pod = one(CLIENT, 40000, SERVICE, 80), one(CLIENT, 40000, POD, 8080)
+    carry = joined(row(dialled), translation(dialled, to_pod, born=1)).carry
+    answers = Window(row(inverse(to_pod), first=6, last=7), np.zeros(0, TRANSLATIONS), 0, 10 * SECOND, 0)
+    source = Source("", events=Quiet(translated=translated))  # type: ignore[arg-type]  # as far as it is asked
+    capture: Any = SimpleNamespace(take=lambda: answers, source=source, controls=SimpleNamespace(sampling=1))
+    assert len(take(capture, carry, Health()).translations) == translated
 
 
 def test_each_window_is_taken_with_what_the_last_one_left(monkeypatch: pytest.MonkeyPatch, capture: Capture) -> None:

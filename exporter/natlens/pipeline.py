@@ -15,6 +15,7 @@ from natlens.config import Options
 from natlens.errors import KernelError
 from natlens.exports import Exports
 from natlens.flows.join import Carry, join
+from natlens.flows.live import Live
 from natlens.flows.oneway import unexplained
 from natlens.flows.report import Limits
 from natlens.flows.selection import Selection
@@ -123,7 +124,8 @@ def explain(window: Window, carry: Carry, health: Health, *, every: bool = False
 def _with_events(window: Window, carry: Carry, events: Events, health: Health) -> Window:
     """Return the window with what conntrack's events told; where some were lost, with all that conntrack knows."""
     told = events.take()
-    translations, again = translations_of(told.events, window, carry.live)
+    live = carry.live if events.translated else Live.zeros(0)  # a hook tells itself of what goes on
+    translations, again = translations_of(told.events, window, live)
     events.tell_again(again)
     parts = [window.translations, translations]
     if told.overruns:

@@ -11,7 +11,8 @@ import pytest
 
 from natlens.errors import KernelError
 from natlens.kernel import libbpf
-from natlens.kernel.attach import ClsactAttachment, choose
+from natlens.kernel.crowd import choose
+from natlens.kernel.filters import ClsactAttachment
 from tests.agent.kernel import attached, program
 from tests.agent.process import NATLENS, Agent, clean_environment
 from tests.agent.shop import Shop, told
@@ -225,11 +226,11 @@ def test_kernel_without_tcx(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(libbpf, "link_tcx", refuse)
     with program() as fd:
         with pytest.raises(KernelError) as error:
-            choose("tcx", fd)
+            choose("tcx", lambda _: fd)
         assert str(error.value) == (
             "attach: tcx: this kernel has no tcx links (they came with 6.6): use auto or clsact"
         )
-        chosen = choose("auto", fd)
+        chosen = choose("auto", lambda _: fd)
         assert isinstance(chosen, ClsactAttachment)
         chosen.close()
 

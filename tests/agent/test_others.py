@@ -51,24 +51,26 @@ def latecomers(shop: Shop) -> Iterator[None]:
 @both
 @pytest.mark.parametrize("end", ["stopped", "killed"])
 def test_nobody_loses_a_place(shop: Shop, tmp_path: Path, attach: str, end: str) -> None:
-    with other_agents(shop.namespace) as before:
-        with Agent(shop.namespace, tmp_path / "out", "--interval=60", f"--attach={attach}").started() as agent:
-            objects = held(agent.pid)
-            alone = attached(shop.namespace)
-            assert without(alone, objects) == before
-            with latecomers(shop):
-                crowded = attached(shop.namespace)
-                assert {place: [one for one in what if one in alone[place]] for place, what in crowded.items()} == alone
-                check_between(crowded["eth0 ingress"], objects, attach)
-                port = shop.call()
-                if end == "killed":
-                    agent.kill()
-                else:
-                    agent.stop()
-                    assert [told(one["attributes"]).sport for one in agent.records()].count(port) == 1
-                with Agent(shop.namespace, tmp_path / "next", f"--attach={attach}").started() as following:
-                    following.stop()
-                assert attached(shop.namespace) == without(crowded, objects)
+    with (
+        other_agents(shop.namespace) as before,
+        Agent(shop.namespace, tmp_path / "out", "--interval=60", f"--attach={attach}").started() as agent,
+    ):
+        objects = held(agent.pid)
+        alone = attached(shop.namespace)
+        assert without(alone, objects) == before
+        with latecomers(shop):
+            crowded = attached(shop.namespace)
+            assert {place: [one for one in what if one in alone[place]] for place, what in crowded.items()} == alone
+            check_between(crowded["eth0 ingress"], objects, attach)
+            port = shop.call()
+            if end == "killed":
+                agent.kill()
+            else:
+                agent.stop()
+                assert [told(one["attributes"]).sport for one in agent.records()].count(port) == 1
+            with Agent(shop.namespace, tmp_path / "next", f"--attach={attach}").started() as following:
+                following.stop()
+            assert attached(shop.namespace) == without(crowded, objects)
 
 
 def check_between(places: list[str], objects: set[Held], attach: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from natlens.flows.join import Carry
 from natlens.flows.oneway import unexplained
 from natlens.flows.told import translations_of
-from natlens.flows.tuples import TCP, UDP, inverse, same
+from natlens.flows.tuples import ICMP, ICMP6, SCTP, TCP, UDP, inverse, same
 from natlens.kernel.ctevents import EVENT
 from natlens.kernel.structs import Side, TranslationSource
 from natlens.kernel.windows import ROWS, TRANSLATIONS, Window
@@ -108,6 +108,17 @@ def test_a_connection_that_was_forgotten_is_asked_for(proto: int) -> None:
     assert same(unexplained(seen, Carry(), every=True), np.sort(np.concatenate([dialled, answers]))).all()
     known = joined(row(dialled), translation(dialled, inverse(answers), born=1)).carry
     assert not len(unexplained(seen, known, every=True))
+
+
+def test_protocols_that_are_asked_for_where_packets_do_not_tell() -> None:
+    """The first packet of a connection, seen by a hook, is all there may be; an ICMP error has no entry."""
+    init = one(CLIENT, 40000, SERVICE, 80, SCTP)
+    echo, unreachable = one(CLIENT, 7, SERVICE, 8 << 8, ICMP), one(CLIENT, 0, SERVICE, 3 << 8, ICMP)
+    echo6, neighbour = one("fd00::1", 7, "fd00::2", 128 << 8, ICMP6), one("fd00::1", 0, "fd00::2", 135 << 8, ICMP6)
+    seen = window(*map(row, (init, echo, unreachable, echo6, neighbour)))
+    expected = np.sort(np.concatenate([init, echo, echo6]))
+    assert same(unexplained(seen, Carry(), every=True), expected).all()
+    assert not len(unexplained(seen, Carry()))
 
 
 def test_what_the_host_sent_is_asked_for_by_its_answer() -> None:

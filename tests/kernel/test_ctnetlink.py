@@ -99,7 +99,7 @@ def test_a_dump_ends_at_its_limit(node: Node) -> None:
 def test_an_entry_is_found_by_its_original_tuple_and_no_other(node: Node) -> None:
     with node.namespace.enter():
         everything = conntrack.dump(0, 10_000)["key"]
-        wanted = everything[np.isin(everything["original"]["proto"], (6, 17)) & (everything["zone"] == 0)]
+        wanted = everything[np.isin(everything["original"]["proto"], (1, 6, 17, 58)) & (everything["zone"] == 0)]
         unknown = wanted["original"][:1].copy()
         unknown["sport"] ^= 1
         found = conntrack.ask(np.concatenate([wanted["original"], unknown]), 5)

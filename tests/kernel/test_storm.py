@@ -1,6 +1,7 @@
 """Interfaces that come and go by the thousand, change their name, their namespace or hand their number on."""
 
 import os
+import re
 import select
 import socket
 import threading
@@ -17,12 +18,13 @@ from natlens.config import Options
 from natlens.health import Health
 from natlens.kernel.capture import Capture
 from natlens.kernel.coverage import Link
+from natlens.kernel.crowd import MOST
 from natlens.kernel.rtnetlink import DELLINK, HEADER, LINK, NEWLINK, gone_links, messages
 from natlens.ui.lab.namespaces import Namespace
 from tests.agent.kernel import attached, devices
 
 PAIRS = 1000
-GROUPS = {"tcx": 15, "clsact": 200}  # that come at once
+GROUP = 200  # that come at once
 APPEARS_S = 1.0
 LEAK_MIB = 8.0
 RTMGRP_LINK, SO_RCVBUFFORCE = 1, 33
@@ -124,17 +126,16 @@ def open_files() -> int:
 
 @both
 def test_a_thousand_pairs_that_come_and_go(namespaces: tuple[Namespace, Namespace], attach: str) -> None:
-    """A link of tcx waits for a grace period of RCU: they come in smaller groups (make bench: 1,000 at once)."""
-    group = GROUPS[attach]
+    """By tcx they go before all of them have a link (make bench: 1,000 at once)."""
     late = []
     with closing(Node(namespaces[0], attach)) as node, closing(Appearances(namespaces[0])) as appearances:
         before = None
-        for begin in range(0, PAIRS, group):
-            numbers = range(begin, min(begin + group, PAIRS))
+        for begin in range(0, PAIRS, GROUP):
+            numbers = range(begin, begin + GROUP)
             creating = create(namespaces, numbers)
             seen: set[int] = set(node.capture.names)
             attached_at: dict[int, float] = {}
-            while node.covered < len(numbers) + 1 or node.capture.behind:
+            while node.covered < len(numbers) + 1:
                 if node.capture.behind or select.select([node.capture.bell], [], [], 10.0)[0]:
                     node.refresh()
                 now = time.monotonic()
@@ -211,16 +212,46 @@ def test_more_changes_than_the_socket_holds(namespaces: tuple[Namespace, Namespa
         assert attached(namespaces[0]).keys() == before
 
 
-def test_crowd_is_attached_to_in_parts(namespaces: tuple[Namespace, Namespace]) -> None:
+def ways(namespace: Namespace) -> set[tuple[str, ...]]:
+    """Return what stands on a side of an interface, as `tcx` and `tc`."""
+    return {tuple(one.split()[0] for one in what) for what in attached(namespace).values()}
+
+
+def test_crowd_is_attached_to_at_once_and_then_moves(namespaces: tuple[Namespace, Namespace]) -> None:
     """The pipeline goes on in between; what waits for its turn is asked for by `behind`, not by the bell."""
     with closing(Node(namespaces[0], "tcx")) as node:
         namespaces[0].ip(pairs(namespaces, range(70)))
-        parts: list[int] = []
-        while not parts or node.capture.behind:
+        node.refresh()
+        assert node.covered == 71
+        assert ways(namespaces[0]) == {("tc",), ("tcx",)}
+        rounds = 0
+        while node.capture.behind:
             node.refresh()
-            parts.append(node.covered)
-        assert parts == [33, 65, 71]
+            rounds += 1
+        assert rounds >= 70 * 2 / MOST
         assert len(attached(namespaces[0])) == 2 * 70 + 1
+        assert ways(namespaces[0]) == {("tcx",)}
+        programs = {node.capture.program_fd(name) for name in ("ingress_l2", "egress_l2")}
+        assert linked(namespaces[0]) == {info(fd) for fd in programs}
+
+
+def test_crowd_that_waits_leaves_nothing(namespaces: tuple[Namespace, Namespace]) -> None:
+    with closing(Node(namespaces[0], "tcx")) as node:
+        namespaces[0].ip(pairs(namespaces, range(70)))
+        node.refresh()
+        namespaces[0].ip("link del s0")
+        node.refresh()
+        assert node.covered == 70
+    assert attached(namespaces[0]) == {}
+
+
+def linked(namespace: Namespace) -> set[str]:
+    return {one for what in attached(namespace).values() for one in what}
+
+
+def info(fd: int) -> str:
+    (number,) = re.findall(r"^prog_id:\s*(\d+)$", Path(f"/proc/self/fdinfo/{fd}").read_text(), re.MULTILINE)
+    return f"tcx {number}"
 
 
 @given(data=st.binary(max_size=300))

@@ -12,7 +12,7 @@ from natlens.errors import KernelError
 from natlens.ui.lab.namespaces import Namespace
 from tests.scenarios.harness import Flow, Lab, Setup
 
-__all__ = ["NEAR", "NEAR6", "REMOTE", "REMOTE6", "Ends", "overlay", "outer", "plain_device", "wireguard"]
+__all__ = ["NEAR", "NEAR6", "REMOTE", "REMOTE6", "Ends", "outer", "overlay", "plain_device", "wireguard"]
 
 REMOTE, REMOTE6 = "10.245.1.2", "fd00:245:1::2"
 NEAR, FAR, NEAR6, FAR6 = "10.245.0.1", "10.245.0.2", "fd00:245::1", "fd00:245::2"  # in the tunnel
@@ -47,7 +47,7 @@ def wireguard(ends: Ends) -> None:
     ends.namespace.ip(f"link add {DEVICE} type wireguard")
     own, other = KEYS[ends.number], KEYS[1 - ends.number]
     with ends.namespace.enter():
-        from pyroute2 import WireGuard  # noqa: PLC0415  # all of pyroute2, which the agent does without
+        from pyroute2 import WireGuard  # all of pyroute2, which the agent does without
 
         with WireGuard() as device:
             device.set(
@@ -94,9 +94,10 @@ def overlay(setup: Setup, make: Callable[[Ends], None]) -> Iterator[Lab]:
             route add 10.244.0.0/16 via {NEAR} dev {DEVICE} src {REMOTE}
             route add fd00:244::/32 via {NEAR6} dev {DEVICE} src {REMOTE6}
         """)
-        lab.namespace.ip(
-            f"route add {REMOTE}/32 via {FAR} dev {DEVICE}\nroute add {REMOTE6}/128 via {FAR6} dev {DEVICE}"
-        )
+        lab.namespace.ip(f"""
+            route add {REMOTE}/32 via {FAR} dev {DEVICE}
+            route add {REMOTE6}/128 via {FAR6} dev {DEVICE}
+        """)
         client = lab.pod("client")
         for namespace, device in ((client.namespace, "eth0"), (lab.namespace, client.device)):
             namespace.ip(f"link set {device} mtu {MTU}")

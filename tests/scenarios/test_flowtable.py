@@ -61,10 +61,9 @@ def test_connection_past_the_stack(setup: Setup, masquerade: bool) -> None:
             )
 
 
-@pytest.mark.parametrize("setup", [TCX, CLSACT], ids=str)
-def test_agent_that_starts_when_the_connection_has_gone_past_the_stack(setup: Setup) -> None:
+def test_agent_that_starts_when_the_connection_has_gone_past_the_stack() -> None:
     """No packet shows it to netfilter any more: conntrack's table tells."""
-    with Lab(setup) as lab:
+    with Lab() as lab:
         client, backend = lab.pod("client"), lab.pod("b1")
         lab.nat.service(SERVICE, "tcp", 80, [(backend.ip, 8080)])
         offload(lab, client.device, backend.device)

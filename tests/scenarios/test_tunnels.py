@@ -1,4 +1,4 @@
-"""Pods of two nodes over each kind of tunnel: what is inside counts once, and the outer packets are flows of their own."""
+"""Pods of two nodes over each kind of tunnel: what is inside counts once, outer packets are flows of their own."""
 
 from collections.abc import Iterator
 
@@ -6,8 +6,8 @@ import pytest
 
 from natlens.ui.lab.traffic import TcpServer, UdpServer, ping, talk
 from tests.scenarios.addresses import SERVICE, echo, say, tcp, udp
-from tests.scenarios.conftest import CLSACT, TCX
-from tests.scenarios.harness import ANY, Flow, Lab, Nat
+from tests.scenarios.conftest import CLSACT
+from tests.scenarios.harness import ANY, Flow, Lab, Nat, Setup
 from tests.scenarios.remote import NEAR, NEAR6, REMOTE, REMOTE6, outer, overlay, plain_device, wireguard
 
 KINDS = {
@@ -25,21 +25,23 @@ KINDS = {
     "wireguard": wireguard,
 }
 WITHOUT_IPV6 = {"ipip"}
+BOTH_WAYS = {"ipip", "vxlan"}  # one device without a link layer, one with
 
 
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+@pytest.fixture(
+    params=[(kind, setup) for kind in KINDS for setup in (Setup(), CLSACT) if setup != CLSACT or kind in BOTH_WAYS],
+    ids=lambda param: f"{param[0]}-{param[1]}",
+)
+def tunnel(request: pytest.FixtureRequest) -> Iterator[tuple[Lab, str]]:
+    """A node with a tunnel, and its kind."""
+    kind, setup = request.param
+    with overlay(setup, KINDS[kind]) as lab:
+        yield lab, kind
 
 
-@pytest.fixture(params=[TCX, CLSACT], ids=str)
-def lab(request: pytest.FixtureRequest, kind: str) -> Iterator[Lab]:
-    with overlay(request.param, KINDS[kind]) as lab:
-        yield lab
-
-
-def test_pod_and_a_pod_behind_a_tunnel(lab: Lab, kind: str) -> None:
+def test_pod_and_a_pod_behind_a_tunnel(tunnel: tuple[Lab, str]) -> None:
     """Both call, to a Service too, and the node itself does; by IPv6 as well where the tunnel carries it."""
+    lab, kind = tunnel
     client, remote = lab.pod("client"), lab.node.outside.namespace
     lab.nat.service(SERVICE, "tcp", 80, [(REMOTE, 8080)])
     lab.nat.masquerade(device="tun1")

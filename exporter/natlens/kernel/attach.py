@@ -7,6 +7,7 @@ between.
 
 import errno
 import os
+from contextlib import suppress
 from typing import Protocol
 
 from natlens.errors import KernelError
@@ -14,15 +15,18 @@ from natlens.kernel import bpffs, libbpf
 from natlens.kernel.filters import EGRESS, GONE, INGRESS, ClsactAttachment, Side, clear_filters
 from natlens.kernel.pinning import KINDS, Pins
 
-__all__ = ["EGRESS", "GONE", "INGRESS", "Attachment", "ClsactAttachment", "Side", "TcxAttachment", "choose"]
+__all__ = ["EGRESS", "GONE", "INGRESS", "Attachment", "ClsactAttachment", "Side", "TcxAttachment"]
 
 
 class Attachment(Protocol):
     """One way of attaching programs."""
 
     name: str
-    batch: int
-    """To how many interfaces it attaches within half a second."""
+
+    @property
+    def batch(self) -> int:
+        """To how many interfaces it attaches within half a second."""
+        ...
 
     def begin(self, pins: Pins) -> None:
         """Find what earlier agents left, before the first :meth:`attach`: to take it over, or to clear it away."""
@@ -32,8 +36,21 @@ class Attachment(Protocol):
         """Let go of what was found and not taken over by any :meth:`attach`."""
         ...
 
+    def expect(self, number: int) -> None:
+        """Hear how many interfaces are to be attached to now."""
+        ...
+
     def attach(self, ifindex: int, side: Side, program_fd: int) -> bool:
         """Attach; False where this side of this interface cannot be covered (logged by the caller)."""
+        ...
+
+    @property
+    def waits(self) -> bool:
+        """Whether something was put off."""
+        ...
+
+    def catch_up(self) -> None:
+        """Do a little of it."""
         ...
 
     def detach(self, ifindex: int, side: Side) -> None:
@@ -115,6 +132,11 @@ class TcxAttachment:
         if link is not None:
             self._let_go(ifindex, side, link)
 
+    def replace(self, ifindex: int, side: Side, program_fd: int) -> None:
+        """Let the link run another program, in its place; an interface that is gone is fine."""
+        with suppress(KernelError):
+            bpffs.update_link(self._links[ifindex, side], program_fd)
+
     def stands(self, ifindex: int, side: Side) -> bool:
         """Ask the link where it is attached."""
         link = self._links.get((ifindex, side))
@@ -126,15 +148,3 @@ class TcxAttachment:
             os.close(fd)
         self._links.clear()
         self._found.clear()
-
-
-def choose(wanted: str, program_fd: int) -> Attachment:
-    """Return the attachment for option ``attach``: `auto` takes tcx where the kernel has it.
-
-    Raises KernelError where `tcx` is asked for and the kernel has none.
-    """
-    if wanted != "clsact" and TcxAttachment.supported(program_fd):
-        return TcxAttachment()
-    if wanted == "tcx":
-        raise KernelError("attach: tcx: this kernel has no tcx links (they came with 6.6): use auto or clsact")
-    return ClsactAttachment()

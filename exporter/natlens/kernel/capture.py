@@ -12,6 +12,7 @@ from natlens.health import Health
 from natlens.kernel import attach, maps
 from natlens.kernel.controls import Controls
 from natlens.kernel.coverage import Plan, plan
+from natlens.kernel.crowd import choose
 from natlens.kernel.libbpf import Object
 from natlens.kernel.links import Bell, read_links
 from natlens.kernel.programs import load
@@ -38,7 +39,7 @@ class Capture:
         self._counted_fd = self._object.map_fd("counted_interfaces")
         self.controls = Controls(self._object, options)
         try:
-            self._attachment = attach.choose(options.attach, self._object.program_fd("ingress_l2"))
+            self._attachment = choose(options.attach, self._object.program_fd)
         except KernelError:
             self.source.close()
             raise
@@ -85,6 +86,7 @@ class Capture:
         for index in self._plans.keys() - wanted.keys():
             self._forget(index)
         changed = {index: one for index, one in wanted.items() if self._plans.get(index) != one}
+        self._attachment.expect(len(changed))
         self.behind = not first and len(changed) > self._attachment.batch
         if self.behind:
             changed = dict(islice(changed.items(), self._attachment.batch))
@@ -94,6 +96,9 @@ class Capture:
             self._apply(index, one)
         if first:
             self._attachment.settle()
+        if not changed:  # what appears comes before what only moves
+            self._attachment.catch_up()
+        self.behind |= self._attachment.waits
         self._health.set("interfaces_covered", len(self.covered()))
 
     def _begin(self) -> bool:

@@ -34,10 +34,10 @@ def dump(now_ns: int, limit: int) -> npt.NDArray[np.void]:
 
 
 def ask(tuples: npt.NDArray[np.void], now_ns: int) -> npt.NDArray[np.void]:
-    """Return the entries (dtype TRANSLATIONS) whose ORIGINAL is one of ``tuples`` (dtype TUPLE, TCP or UDP).
+    """Return the entries (dtype TRANSLATIONS) whose ORIGINAL is one of ``tuples`` (dtype TUPLE).
 
-    Their source is ctnetlink. A tuple without an entry in zone 0 is left out. Raises KernelError where there is
-    no ctnetlink.
+    Of TCP, UDP, SCTP and ICMP echo. Their source is ctnetlink. A tuple without an entry in zone 0 is left out. Raises
+    KernelError where there is no ctnetlink.
     """
     with _opened() as conntrack:
         found = [_get(conntrack, one) for one in tuples]

@@ -59,7 +59,7 @@ class Events:
         Raises KernelError where there are no events: no ctnetlink, no CAP_NET_ADMIN, or switched off.
         """
         _require()
-        self._translated = translated
+        self.translated = translated
         self._lock, self._told, self._overruns = threading.Lock(), bytearray(), 0
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, conntrack.NETLINK_NETFILTER
@@ -128,7 +128,7 @@ class Events:
         for kind, body in ctnetlink.messages(data):
             if kind not in (ctnetlink.ENTRY, ctnetlink.DELETED) or (key := ctnetlink.key(body)) is None:
                 continue
-            if self._translated or not ctnetlink.is_translated(key):
+            if self.translated or not ctnetlink.is_translated(key):
                 told += when + (ENDS if kind == ctnetlink.DELETED else BEGINS) + key
         return told
 

@@ -61,15 +61,27 @@ def dump_request(family: int) -> bytes:
 
 
 def get_request(family: int, source: bytes, destination: bytes, ports: tuple[int, int], protocol: int) -> bytes:
-    """Return the question for the entry with an ORIGINAL tuple of TCP or UDP; addresses have 4 or 16 octets."""
+    """Return the question for the entry with this ORIGINAL tuple; addresses have 4 or 16 octets.
+
+    TCP, UDP and SCTP; or an ICMP echo, its ``ports`` as ``struct tuple`` has them: identifier, type and code.
+    """
     of_source, of_destination = ADDRESSES[4 if len(source) == 4 else 6]
     ip = _attribute(of_source, source) + _attribute(of_destination, destination)
     transport = _attribute(NUMBER, bytes([protocol]))
-    for kind, port in zip((SOURCE_PORT, DESTINATION_PORT), ports, strict=True):
-        transport += _attribute(kind, port.to_bytes(2, "big"))
+    for kind, value in _written(ports, protocol):
+        transport += _attribute(kind, value)
     asked = _attribute(ORIGINAL | NESTED, _attribute(IP | NESTED, ip) + _attribute(PROTOCOL | NESTED, transport))
     length = HEADER.size + GENERIC.size + len(asked)
     return HEADER.pack(length, GET, REQUEST, 0, 0) + GENERIC.pack(family, 0, 0) + asked
+
+
+def _written(ports: tuple[int, int], protocol: int) -> Iterator[tuple[int, bytes]]:
+    """Yield attributes that tell of sport and dport: what :func:`_ports` reads."""
+    first, second = (port.to_bytes(2, "big") for port in ports)
+    if protocol in ICMP:
+        yield from zip(ICMP[protocol], (first, second[:1], second[1:]), strict=True)
+    else:
+        yield from ((SOURCE_PORT, first), (DESTINATION_PORT, second))
 
 
 def messages(data: bytes) -> Iterator[tuple[int, bytes]]:

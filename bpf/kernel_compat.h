@@ -50,6 +50,7 @@ struct sk_buff {
 	struct net_device *dev;
 	unsigned long _nfct; /* CONFIG_NF_CONNTRACK */
 	__u8 encapsulation : 1;
+	__u16 mac_len;
 	__u16 inner_transport_header;
 	__u16 inner_network_header;
 	__u16 network_header;

@@ -18,7 +18,7 @@
 /* Every path ends here: other agents' programs on the same hook always run (TCX_NEXT is the same -1). */
 #define NEXT TC_ACT_UNSPEC
 
-static __always_inline int came_in(struct __sk_buff *ctx, const __u32 link_header)
+static __always_inline int came_in(struct __sk_buff *ctx, __u32 link_header)
 {
 	volatile struct __sk_buff *skb = ctx;
 	struct packet packet = {.key = {.ifindex = skb->ifindex, .side = SIDE_INGRESS}};
@@ -87,7 +87,7 @@ int ingress_l2(struct __sk_buff *skb)
 SEC("tc")
 int ingress_l3(struct __sk_buff *skb)
 {
-	return came_in(skb, NO_LINK_LAYER);
+	return came_in(skb, left_in_front(skb));
 }
 
 SEC("tc")

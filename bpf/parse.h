@@ -382,9 +382,21 @@ static __always_inline void name_fragment(struct packet *packet)
 	tuple->proto = known->proto;
 }
 
+/* The octets that tc puts in front of a packet that came in by a device without link layer. These are none, but on
+ * v5.10 tunnels leave the headers there that they took off. */
+static __always_inline __u32 left_in_front(struct __sk_buff *ctx)
+{
+	struct sk_buff *kernel;
+
+	if (!has.casts_context && !has.reads_memory)
+		return 0;
+	kernel = KERNEL_PACKET(ctx);
+	return bounded(FIELD(kernel, mac_len), 1024);
+}
+
 /* Fill `packet` (zeroed by the caller); for `nothing` see struct frame. Returns false for what is not IP, and for what
  * cannot be parsed (counted). */
-static __always_inline bool parse(struct __sk_buff *ctx, struct packet *packet, const __u32 link_header, __u32 nothing)
+static __always_inline bool parse(struct __sk_buff *ctx, struct packet *packet, __u32 link_header, __u32 nothing)
 {
 	volatile struct __sk_buff *skb = ctx;
 	struct frame frame = {.skb = ctx, .network = link_header, .nothing = nothing};

@@ -21,6 +21,7 @@ FIELDS = {  # struct → field → how it is declared; the order is that of the 
         "_nfct": "unsigned long _nfct",
         "head": "unsigned char *head",
         "end": "unsigned int end",
+        "mac_len": "__u16 mac_len",
         "inner_transport_header": "__u16 inner_transport_header",
         "inner_network_header": "__u16 inner_network_header",
         "network_header": "__u16 network_header",

@@ -67,22 +67,13 @@ def reuse(lab: Lab) -> None:
             lab.wire.settle(0.05)
 
 
-def begun(lab: Lab) -> Lab:
-    """Return it with its capture running; skips where that source cannot be had."""
-    try:
-        lab.begin()
-    except KernelError as error:
-        pytest.skip(str(error))
-    return lab
-
-
 @pytest.mark.parametrize("name", SOURCES)
 def test_rules_leave_out_whole_connections_whoever_tells(name: NatSource) -> None:
     """Where packets do not tell, the kernel leaves out less and user space the rest: the sums are the same."""
     rule = "reject responder.port=8080"  # of a request nobody knows it before its NAT is known
     with Lab(Setup(source=name), capture_rules=[rule]) as lab:
         client, pod = lab.pod("client"), lab.pod("b1")
-        begun(lab)
+        lab.begin()
         lab.nat.service(SERVICE, "tcp", 80, [(pod.ip, 8080)], masquerade=True)
         lab.nat.service(SERVICE, "tcp", 81, [(pod.ip, 8181)])
         with TcpServer(pod.namespace, 8080), TcpServer(pod.namespace, 8181):
@@ -102,7 +93,7 @@ def test_rules_leave_out_whole_connections_whoever_tells(name: NatSource) -> Non
 def test_sampled_connections_are_whole_whoever_tells(name: NatSource) -> None:
     with Lab(Setup(source=name), sampling=RATE) as lab:
         client, pod = lab.pod("client"), lab.pod("b1")
-        begun(lab)
+        lab.begin()
         lab.nat.service(SERVICE, "tcp", 80, [(pod.ip, 8080)], masquerade=True)
         calls = [tcp(client.ip, port, SERVICE, 80) for port in range(41000, 41016)]
         with TcpServer(pod.namespace, 8080):

@@ -23,9 +23,9 @@ ECHO = {ICMP: (0, 8), ICMP6: (128, 129)}  # types: answer and request
 def unexplained(window: Window, carry: Carry, *, every: bool = False, sampling: int = 1) -> npt.NDArray[np.void]:
     """Return the tuples (dtype TUPLE) of rows that conntrack might still explain.
 
-    With ``every`` (packets do not tell, or no program looks up): TCP, UDP, SCTP and ICMP echo, whose connections are
-    not known. They were silent for so long that they were forgotten, or a hook saw one packet. What the host sent is
-    asked for as what would answer it.
+    With ``every`` (packets do not tell, or no program looks anything up): TCP, UDP, SCTP and ICMP echo, whose
+    connections are not known. They were silent for so long that they were forgotten, or a hook saw one packet. What the
+    host sent is asked for as what would answer it.
 
     Without: TCP and UDP. These came in, were one packet, and were not answered under the inverse of their tuple; those
     that ``sampling`` leaves out are not asked for (their answers were not counted either).

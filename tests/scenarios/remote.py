@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -123,8 +124,11 @@ def outer(lab: Lab) -> list[Flow]:
     flows = []
     for one in seen:
         flow = Flow(one, dialled="outside", tracked=False)
-        if one.turned() not in seen:
-            flows.append(flow.silent().untracked(known_zone(lab, one)))
+        zone = known_zone(lab, one)
+        if one.turned() not in seen and zone < 0 and one.sport < one.dport:  # nobody tells who began: the lower port is
+            flows.append(replace(flow.goes_on(), original=one.turned(), zone=zone))  # taken for the one that was called
+        elif one.turned() not in seen:
+            flows.append(flow.silent().untracked(zone))
         elif one.src in node:
             flows.append(flow.goes_on())
     return flows

@@ -3,16 +3,13 @@
 import base64
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from natlens.errors import KernelError
-from natlens.kernel.probe import Features
 from natlens.ui.lab.namespaces import Namespace
-from natlens.ui.lab.packets import Directed
 from tests.scenarios.harness import Flow, Lab, Setup
 
 __all__ = ["NEAR", "NEAR6", "REMOTE", "REMOTE6", "Ends", "outer", "overlay", "plain_device", "wireguard"]
@@ -109,13 +106,6 @@ def overlay(setup: Setup, make: Callable[[Ends], None]) -> Iterator[Lab]:
         yield lab
 
 
-def known_zone(lab: Lab, one: Directed) -> int:
-    """Return the zone of packets that nobody answers: who cannot look up is told of single ones only (ctnetlink)."""
-    came_in = one.dst in {lab.node.ip, lab.node.ip6}
-    told = Features.probe().lookup or not came_in or lab.wires()["outside"][one].packets == 1
-    return 0 if told else -1
-
-
 def outer(lab: Lab) -> list[Flow]:
     """Return the flows of the tunnel itself, as the uplink saw them."""
     lab.wire.settle()
@@ -124,11 +114,8 @@ def outer(lab: Lab) -> list[Flow]:
     flows = []
     for one in seen:
         flow = Flow(one, dialled="outside", tracked=False)
-        zone = known_zone(lab, one)
-        if one.turned() not in seen and zone < 0 and one.sport < one.dport:  # nobody tells who began: the lower port is
-            flows.append(replace(flow.goes_on(), original=one.turned(), zone=zone))  # taken for the one that was called
-        elif one.turned() not in seen:
-            flows.append(flow.silent().untracked(zone))
+        if one.turned() not in seen:
+            flows.append(flow.silent())
         elif one.src in node:
             flows.append(flow.goes_on())
     return flows

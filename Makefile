@@ -2,8 +2,7 @@
 
 PYTHON := .venv/bin/python
 OBJECT := exporter/natlens/kernel/natlens.bpf.o
-OBJECTS := $(OBJECT) exporter/natlens/kernel/hooks.bpf.o exporter/natlens/kernel/maps.bpf.o \
-	exporter/natlens/kernel/crowd.bpf.o
+OBJECTS := $(OBJECT) $(addprefix exporter/natlens/kernel/,no_kfuncs.bpf.o hooks.bpf.o maps.bpf.o crowd.bpf.o)
 BPF_SOURCES := $(wildcard bpf/*.c bpf/*.h)
 BPF_FLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Werror -Wno-pointer-bool-conversion \
 	-I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)

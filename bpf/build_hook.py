@@ -6,7 +6,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-OBJECTS = [f"exporter/natlens/kernel/{name}.bpf.o" for name in ("natlens", "hooks", "maps", "crowd")]
+OBJECTS = [f"exporter/natlens/kernel/{name}.bpf.o" for name in ("natlens", "no_kfuncs", "hooks", "maps", "crowd")]
 
 
 class BpfObject(BuildHookInterface):  # type: ignore[type-arg]  # hatchling's type parameter is its own affair

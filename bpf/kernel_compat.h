@@ -25,10 +25,16 @@
 
 /* The packet as the kernel has it, and its fields. v6.2 (commit fd264ca02094) has a cast; before, a tc program's
  * context *is* the sk_buff, but the verifier only lets its address be passed on to bpf_probe_read_kernel(). */
+#ifdef NATLENS_NO_KFUNCS
+#define KERNEL_PACKET(ctx) ((struct sk_buff *)(ctx))
+#define FIELD BPF_CORE_READ
+#define BITFIELD BPF_CORE_READ_BITFIELD_PROBED
+#else
 #define KERNEL_PACKET(ctx) (has.casts_context ? bpf_cast_to_kern_ctx(ctx) : (struct sk_buff *)(ctx))
 #define FIELD(pointer, field) (has.casts_context ? (pointer)->field : BPF_CORE_READ(pointer, field))
 #define BITFIELD(pointer, field)                                                                                       \
 	(has.casts_context ? BPF_CORE_READ_BITFIELD(pointer, field) : BPF_CORE_READ_BITFIELD_PROBED(pointer, field))
+#endif
 
 struct ns_common {
 	unsigned int inum;
@@ -130,7 +136,9 @@ struct user_pt_regs {
 	(bpf_core_field_exists(struct pt_regs___x86, x86) ? BPF_CORE_READ((struct pt_regs___x86 *)(ctx), x86)          \
 							  : BPF_CORE_READ((struct user_pt_regs *)(ctx), regs[number]))
 
+#ifndef NATLENS_NO_KFUNCS
 extern void *bpf_cast_to_kern_ctx(void *obj) __ksym __weak;
+#endif
 
 /* v5.18, commit b4c2b9593a1c; later kernels also take 16 bytes, with a zone; 12 stays valid. */
 struct bpf_ct_opts {
@@ -140,9 +148,14 @@ struct bpf_ct_opts {
 	__u8 dir;
 	__u8 reserved[2];
 };
+#ifdef NATLENS_NO_KFUNCS
+#define bpf_skb_ct_lookup(skb, tuple, size, opts, opts_size) ((struct nf_conn *)NULL)
+#define bpf_ct_release(ct)
+#else
 extern struct nf_conn *bpf_skb_ct_lookup(struct __sk_buff *skb, struct bpf_sock_tuple *tuple, __u32 tuple_size,
 					 struct bpf_ct_opts *opts, __u32 opts_size) __ksym __weak;
 extern void bpf_ct_release(struct nf_conn *ct) __ksym __weak;
+#endif
 
 /* v5.11, commit d05512618056. Without it the precise clock is read for every packet. Tracing programs may not. */
 static __always_inline __u64 coarse_ns(void)

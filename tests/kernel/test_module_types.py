@@ -1,16 +1,22 @@
 """A kernel whose own BTF does not know the conntrack entry: the module's file does, and three capabilities suffice."""
 
 import ctypes
+import json
 import struct
 import subprocess
 import sys
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from natlens.config import Options
+from natlens.kernel import programs
 from natlens.kernel.btf import STRUCT, KernelTypes, types_of
 from natlens.kernel.libbpf import library
 from natlens.kernel.module_types import HEADER, conntrack_types, whole
+from natlens.kernel.probe import Features
 
 ENTRY, RENAMED = b"\0nf_conn\0", b"\0xx_conn\0"
 MEMBER, TYPE = 12, 12  # sizes of struct btf_member and struct btf_type
@@ -85,3 +91,14 @@ def test_loads_with_three_capabilities(fake: Path) -> None:
     command = ["unshare", "--mount", "sh", "-c", script + '"$@"', "sh", sys.executable, "-c", LOAD]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "core\n"), done.stderr
+
+
+def test_three_capabilities_get_programs_that_call_no_function_of_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Debian, whose nf_conntrack is a module: libbpf would look for its functions in BTF that it may not have."""
+    features = replace(Features.probe(), lookup=False)
+    monkeypatch.setattr(Features, "probe", lambda: features)
+    with closing(programs.load(Options(window_rows=1024, window_translations=1024))) as loaded:
+        assert not loaded.looks_up
+    command = ["bpftool", "-j", "btf", "dump", "file", str(programs.NO_KFUNCS)]
+    types = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["types"]
+    assert not [one["name"] for one in types if one["kind"] == "FUNC" and one["linkage"] == "extern"]

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from natlens.config import Options
-from natlens.errors import KernelError
+from natlens.errors import KernelError, MissingFeature
 from natlens.kernel.controls import prepare
 from natlens.kernel.libbpf import Object
 from natlens.kernel.loader import Compiled, open_object
@@ -17,6 +17,7 @@ __all__ = ["load", "opened"]
 log = logging.getLogger(__name__)
 
 OBJECT = Path(__file__).with_name("natlens.bpf.o")
+NO_KFUNCS = Path(__file__).with_name("no_kfuncs.bpf.o")
 
 
 def load(options: Options) -> Object:
@@ -35,7 +36,7 @@ def load(options: Options) -> Object:
         if not (isinstance(loaded, Compiled) and loaded.can_do_without):
             raise
         log.warning("%s; until then packets may not tell of their NAT", error)
-    return _load(_told(Object(OBJECT), options), options)
+    return _load(_told(Object(_compiled()), options), options)
 
 
 def _load(loaded: Object, options: Options) -> Object:
@@ -55,7 +56,15 @@ def _load(loaded: Object, options: Options) -> Object:
 def opened(options: Options | None = None) -> Object:
     """Return what is to be loaded, told what this kernel has and what is wanted; raises MissingFeature."""
     wanted = options or Options()
-    return _told(open_object(wanted.loader, OBJECT), wanted)
+    return _told(open_object(wanted.loader, _compiled()), wanted)
+
+
+def _compiled() -> Path:
+    """Return the object for what this process may do: kernel functions of modules take CAP_SYS_ADMIN to be found."""
+    try:
+        return OBJECT if Features.probe().lookup else NO_KFUNCS
+    except MissingFeature:  # no BTF: neither can be used
+        return NO_KFUNCS
 
 
 def _told(found: Object, wanted: Options) -> Object:

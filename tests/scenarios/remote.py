@@ -20,6 +20,7 @@ DEVICE = "tun1"
 MTU = 1300  # of all inner packets: none is cut on its way
 KEYS = [X25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2)]
 WIREGUARD = 51820
+QUIET = {"delay_first_probe_time": 600, "base_reachable_time_ms": 600_000}
 
 
 class Ends(NamedTuple):
@@ -80,6 +81,8 @@ def _make(lab: Lab, make: Callable[[Ends], None]) -> None:
             addr add {inner6}/64 dev {DEVICE} nodad
         """)
         lab.node.disable_offloads(namespace, DEVICE)
+        for family in ("ipv4", "ipv6"):  # no probe of a neighbour becomes an outer packet after the window was taken
+            namespace.sysctl(**{f"{family}__neigh__{DEVICE}__{name}": value for name, value in QUIET.items()})
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def run_one(kernel: Kernel, cases: Sequence[str] = ()) -> Result:
         image = fetch(kernel)
         logs.mkdir()
         command = ["python", "-m", "tests.kernels.guest", kernel.name, "/exchange", *cases]
-        with Vm(image, command, timeout_s=SECONDS, keep=logs / "console.log") as vm:
+        with Vm(image, command, timeout_s=SECONDS, keep=logs / "console.txt") as vm:
             _finish(vm, result)
             shutil.copytree(vm.exchange, logs, dirs_exist_ok=True)
             read_exchange(logs, result)
@@ -84,6 +84,8 @@ def _say(result: Result) -> None:
     counts = {how: sum(one.how == how for one in result.outcomes) for how in ("passed", "failed", "skipped")}
     said = result.missing or result.broken or ", ".join(f"{count} {how}" for how, count in counts.items())
     print(f"{result.kernel}: {said} ({result.seconds:.0f} s)", file=sys.stderr, flush=True)
+    for one in result.again:
+        print(f"{result.kernel}: {one.case}: {one.test} {one.why[:300]}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,9 @@ from typing import Any, Literal, NamedTuple
 __all__ = ["Outcome", "Result", "keep", "read_exchange", "recall"]
 
 
+AGAIN = "at the second try"
+
+
 class Outcome(NamedTuple):
     """One test in one case."""
 
@@ -36,6 +39,11 @@ class Result:
         """The kernel's version without what distributions and fixes add: 6.12."""
         return ".".join(str(self.facts["release"]).split(".")[:2])
 
+    @property
+    def again(self) -> list[Outcome]:
+        """What failed once and then passed."""
+        return [one for one in self.outcomes if one.why.startswith(AGAIN)]
+
     def of(self, case: str, how: str) -> list[Outcome]:
         """Return a case's outcomes of one sort."""
         return [one for one in self.outcomes if one.case == case and one.how == how]
@@ -48,10 +56,21 @@ def read_exchange(directory: Path, result: Result) -> None:
     for log in sorted(directory.glob("*.log")):
         report = log.with_suffix(".xml")
         if report.exists():
-            result.outcomes += _outcomes(log.stem, report)
+            result.outcomes += _tried(log.stem, report, log.with_suffix(".again.xml"))
         else:
             said = log.read_text(errors="replace")[-2000:]
             result.outcomes.append(Outcome(log.stem, "(the whole run)", "failed", f"no report: {said}", 0.0))
+
+
+def _tried(case: str, report: Path, again: Path) -> list[Outcome]:
+    """Return what became of each test; one that passed at the second try says so."""
+    second = {one.test: one for one in _outcomes(case, again)} if again.exists() else {}
+    found = []
+    for first in _outcomes(case, report):
+        last = second.get(first.test)
+        mended = first.how == "failed" and last is not None and last.how == "passed"
+        found.append(first._replace(how="passed", why=f"{AGAIN}: {first.why}") if mended else first)
+    return found
 
 
 def _outcomes(case: str, report: Path) -> list[Outcome]:

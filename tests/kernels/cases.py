@@ -25,12 +25,13 @@ PLAIN = (f"{S}plain.py", f"{S}stacked.py", f"{S}attach.py")
 NAT = (f"{S}services.py", f"{S}reuse.py", f"{S}zones.py", f"{S}protocols.py", f"{S}vxlan.py", f"{S}modules.py")
 SERVICES = (f"{S}services.py", f"{S}modules.py")
 DEVICES = (f"{S}tunnels.py", f"{S}ipsec.py", f"{S}flowtable.py")
-DEVICE_KINDS = "[ipip-auto or [geneve-auto or tunnel_mode[4-auto or (connection_past and masquerade)"
+DEVICE_KINDS = "[ipip-auto or tunnel_mode[4-auto or (connection_past and masquerade)"
 SOURCE = "NATLENS_NAT_SOURCE"
-FEW = "test_cluster_ip[ or test_cluster_ip_over or node_port or outside_with_masquerade or test_udp_service or sctp"
+FEW = "test_cluster_ip[ or node_port or outside_with_masquerade or test_udp_service or sctp"
 SAME_KIND = (
     "three_backends or host_port or port_only or node[1- or [6- or -6] or -pod] or [pod- or -0.0] or [0.0- or 1-2] or "
-    "0-1-2 or [5000- or -5000- or nothing_is_left or bridge_port or team or order1 or order2 or resets or over_windows"
+    "0-1-2 or [5000- or -5000- or nothing_is_left or bridge_port or team or order1 or order2 or resets or "
+    "over_windows or host_network or one_after_the_other or node_to_pod or ipvlan"
 )
 
 CASES = (

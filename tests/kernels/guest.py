@@ -27,6 +27,7 @@ from natlens.kernel.probe import Features
 from natlens.ui.lab.namespaces import run
 from tests.kernel.headers import write_headers
 from tests.kernels.cases import CASES, Case
+from tests.scenarios.lent import lend
 
 __all__ = ["facts", "main"]
 
@@ -66,7 +67,8 @@ def facts() -> dict[str, object]:
 def _attached(way: Literal["tcx", "clsact"]) -> str:
     """Return "" where the programs load and attach in that way, else why not."""
     try:
-        with closing(Capture(Options(attach=way), Health())) as capture:
+        options = Options(attach=way)
+        with closing(Capture(options, Health(), lend(options))) as capture:  # the forks have these programs, too
             capture.refresh()
     except NatlensError as error:
         return str(error)

@@ -32,6 +32,7 @@ from natlens.ui.lab.node import Node, Pod
 from natlens.ui.lab.packets import Directed
 from natlens.ui.lab.wire import Count, Wire
 from tests.scenarios.accounting import entries
+from tests.scenarios.lent import lend
 from tests.scenarios.record import ANY, ENDED, GOES_ON, Flow, Record, chatter, read_record
 from tests.scenarios.signals import Signals
 
@@ -42,7 +43,8 @@ SECOND = 10**9
 LIMITS = Limits(idle_ns=30 * SECOND, tcp_idle_ns=600 * SECOND, settle_ns=SECOND // 20, max_connections=10**6)
 LOSS = "dropped_", "unparsed_", "windows_missing"
 
-SIGNALS = "NATLENS_VM" not in os.environ
+EMULATED = "NATLENS_VM" in os.environ
+SIGNALS = not EMULATED
 """Whether what is sent is looked at, too: no kernel alters it, and under emulation it takes half the time."""
 
 Wires = dict[str, dict[Directed, Count]]
@@ -123,7 +125,7 @@ class Lab:
         """
         with self.namespace.enter():
             try:
-                self.capture = Capture(self._options, self.health)
+                self.capture = Capture(self._options, self.health, lend(self._options) if EMULATED else None)
             except MissingFeature as error:
                 if not str(error).startswith(f"nat_source: {self._options.nat_source}: cannot be had"):
                     raise

@@ -328,7 +328,10 @@ def test_detach_clears_filters_of_a_killed_agent_and_leaves_a_running_one(
 
 
 def test_second_agent_that_pins_says_why_it_ends(shop: Shop, tmp_path: Path, bpffs: Path) -> None:
-    with Agent(shop.namespace, tmp_path / "first", *options(bpffs)).started() as first:
+    def recorded(agent: Agent) -> bool:
+        return [told(one["attributes"]).sport for one in agent.records()].count(port) == 1
+
+    with Agent(shop.namespace, tmp_path / "first", *options(bpffs, interval=0.5)).started() as first:
         with Agent(shop.namespace, tmp_path / "second", *options(bpffs)) as second:
             assert second.wait() == 1
             assert second.said[-1].startswith(
@@ -340,9 +343,10 @@ def test_second_agent_that_pins_says_why_it_ends(shop: Shop, tmp_path: Path, bpf
         with Agent(shop.namespace, tmp_path / "third", *options(bpffs, pin=False)).started() as third:
             port = shop.call()
             third.stop()
+        wait_until(lambda: recorded(first))  # what closed just before it stops would be its successor's to report
         first.stop()
-    for agent in (first, third):
-        assert [told(one["attributes"]).sport for one in agent.records()].count(port) == 1
+    assert recorded(first)
+    assert recorded(third)
     assert "belongs to another network namespace: run natlens detach in it" in detach(shop, bpffs).stdout
 
 

@@ -5,6 +5,7 @@ import resource
 import signal as signals
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -67,26 +68,32 @@ def test_a_line_cut_short_by_a_crash_spoils_no_other(tmp_path: Path) -> None:
     assert list(parse_lines(whole)) == [parsed(request_of(1).data), parsed(request_of(2).data)]
 
 
-@pytest.fixture
-def file_size_limit() -> Iterator[int]:
-    """Files cannot grow beyond 20,000 bytes: like a full disk, in the middle of a write."""
+FULL = 20_000
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Files cannot grow beyond 20,000 bytes: like a full disk, in the middle of a write. So pytest must not write."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signals.signal(signals.SIGXFSZ, signals.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-    yield 20_000
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signals.signal(signals.SIGXFSZ, handler)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FULL, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signals.signal(signals.SIGXFSZ, handler)
 
 
-def test_a_full_disk_leaves_whole_lines_and_exact_counts(tmp_path: Path, file_size_limit: int) -> None:
+def test_a_full_disk_leaves_whole_lines_and_exact_counts(tmp_path: Path) -> None:
     health, path = Health(), tmp_path / "out.jsonl"
     outlet = FileOutlet(path, health)
-    for first in range(10):
-        outlet.send(request_of(2, 2 * first, 1000))
-    outlet.close()
+    with full_disk():
+        for first in range(10):
+            outlet.send(request_of(2, 2 * first, 1000))
+        outlet.close()
     written = list(parse_lines(path.read_text()))
     assert 0 < len(written) < 10
-    assert path.stat().st_size <= file_size_limit
+    assert path.stat().st_size <= FULL
     assert written == [parsed(request_of(2, 2 * first, 1000).data) for first in range(len(written))]
     assert account(health) == {
         "records_captured": 20,

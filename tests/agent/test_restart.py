@@ -343,9 +343,7 @@ def test_second_agent_that_pins_says_why_it_ends(shop: Shop, tmp_path: Path, bpf
         with Agent(shop.namespace, tmp_path / "third", *options(bpffs, pin=False)).started() as third:
             port = shop.call()
             third.stop()
-        wait_until(
-            lambda: recorded(first), "the call in its records"
-        )  # closed just before a stop it waits for a successor
+        wait_until(lambda: recorded(first), "the call in its records")  # else it is the successor's to report
         first.stop()
     assert recorded(first)
     assert recorded(third)

@@ -18,8 +18,8 @@ the scenarios of `tests/scenarios` run in it. The test fails where a cell is not
 """
 FOOT = """
 `yes`: seen working, by tests that compare every record with conntrack's accounting and with the wire. `fails`: natlens
-does not do there what it should. `not tried`: nothing in the run says so; the kernel lacks what it takes, or another one
-stands for all. Emulation stretches time at random, so what fails gets a second try; the run names what needed one.
+does not do there what it should. `not tried`: nothing in the run says so; the kernel lacks what it takes, or another
+one stands for all. Emulation stretches time at random, so what fails gets a second try; the run names what needed one.
 """
 DEVICES = {
     "VLAN": r"-vlan\]",

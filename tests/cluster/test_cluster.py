@@ -19,9 +19,9 @@ from tests.collector.daemon import DaemonError
 WEB = 8080
 
 
-def entry(node: ClusterNode, port: int, family: str = "ipv4") -> list[str]:
+def entry(node: ClusterNode, client: str, port: int, family: str = "ipv4") -> list[str]:
     """Return what conntrack has about a client's port: source and destination, as sent and as expected back."""
-    (line,) = node.conntrack("-p", "tcp", "--orig-port-src", str(port), family=family)
+    (line,) = node.conntrack("-p", "tcp", "--orig-src", client, "--orig-port-src", str(port), family=family)
     return re.findall(r"(?:src|dst)=(\S+)", line)
 
 
@@ -41,8 +41,8 @@ def test_a_call_through_the_cluster_ip_ends_at_the_pod(proxied: Cluster, pods: t
 
     ports = talk(client.network, (address, 80)), talk(client.network, (address6, 80))
 
-    assert entry(node, ports[0]) == [client.ip, address, web.ip, client.ip]
-    assert entry(node, ports[1], "ipv6") == [client.ip6, address6, web.ip6, client.ip6]
+    assert entry(node, client.ip, ports[0]) == [client.ip, address, web.ip, client.ip]
+    assert entry(node, client.ip6, ports[1], "ipv6") == [client.ip6, address6, web.ip6, client.ip6]
 
 
 def test_the_node_itself_may_call_a_service(proxied: Cluster, pods: tuple[ClusterPod, ClusterPod]) -> None:
@@ -52,8 +52,8 @@ def test_the_node_itself_may_call_a_service(proxied: Cluster, pods: tuple[Cluste
 
     ports = talk(node.namespace, (address, 80)), talk(node.namespace, (address6, 80))
 
-    assert entry(node, ports[0]) == [node.ip, address, web.ip, node.ip]
-    assert entry(node, ports[1], "ipv6") == [node.ip6, address6, web.ip6, node.ip6]
+    assert entry(node, node.ip, ports[0]) == [node.ip, address, web.ip, node.ip]
+    assert entry(node, node.ip6, ports[1], "ipv6") == [node.ip6, address6, web.ip6, node.ip6]
 
 
 def test_a_node_port_is_open_to_the_outside(proxied: Cluster, pods: tuple[ClusterPod, ClusterPod]) -> None:
@@ -64,8 +64,8 @@ def test_a_node_port_is_open_to_the_outside(proxied: Cluster, pods: tuple[Cluste
 
     ports = talk(outside.namespace, (node.ip, number)), talk(outside.namespace, (node.ip6, number))
 
-    assert entry(node, ports[0]) == [outside.ip, node.ip, web.ip, node.ip]
-    assert entry(node, ports[1], "ipv6") == [outside.ip6, node.ip6, web.ip6, node.ip6]
+    assert entry(node, outside.ip, ports[0]) == [outside.ip, node.ip, web.ip, node.ip]
+    assert entry(node, outside.ip6, ports[1], "ipv6") == [outside.ip6, node.ip6, web.ip6, node.ip6]
 
 
 def test_a_withdrawn_service_is_in_no_rules(proxied: Cluster, pods: tuple[ClusterPod, ClusterPod]) -> None:
@@ -176,7 +176,7 @@ def test_a_pod_may_hide_behind_its_node() -> None:
         with TcpServer(network.outside.namespace, WEB):
             port = talk(pod.namespace, (network.outside.ip, WEB))
 
-        assert entry(node, port) == [pod.ip, network.outside.ip, network.outside.ip, node.ip]
+        assert entry(node, pod.ip, port) == [pod.ip, network.outside.ip, network.outside.ip, node.ip]
 
 
 def namespaces() -> set[str]:

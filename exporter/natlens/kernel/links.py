@@ -2,12 +2,11 @@
 
 import errno
 import socket
-from typing import Any
 
 from natlens.kernel.coverage import Link
 from natlens.kernel.rtnetlink import DONE, ERROR, NEWLINK, dump_request, gone_links, messages
 
-__all__ = ["Bell", "list_links", "read_links"]
+__all__ = ["Bell", "read_links"]
 
 RTMGRP_LINK = 1
 READ = 1 << 18
@@ -64,20 +63,3 @@ def read_links() -> list[Link]:
                     return found
                 if isinstance(message.what, Link):
                     found.append(message.what)
-
-
-def _link(message: Any) -> Link:
-    return Link(
-        index=message["index"],
-        name=message.get_attr("IFLA_IFNAME"),
-        hardware=message["ifi_type"],
-        kind=message.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") or "",
-        master=message.get_attr("IFLA_MASTER") or 0,
-        lower=message.get_attr("IFLA_LINK") or 0,
-        lower_elsewhere=message.get_attr("IFLA_LINK_NETNSID") is not None,
-    )
-
-
-def list_links(route: Any) -> list[Link]:
-    """Return the devices of the namespace; ``route`` is a pyroute2 ``IPRoute``."""
-    return [_link(message) for message in route.get_links()]

@@ -1,11 +1,10 @@
 """Interfaces: which are covered, why not the others, and who else is there."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from natlens.kernel.attach import EGRESS, INGRESS
 from natlens.kernel.coverage import Link, Plan, plan
-from natlens.kernel.links import list_links
+from natlens.kernel.links import read_links
 from natlens.kernel.neighbours import Neighbour, chain, clsact_place, ingress_qdiscs, xdp
 from natlens.kernel.netlink import route_socket
 from natlens.ui.doctor.check import Finding, Findings, passed, warned
@@ -20,7 +19,7 @@ INSTEAD = "use a kernel with tcx (6.6 or later), or let the owner of that qdisc 
 def look_at_interfaces(machine: Machine) -> Findings:
     """Tell of each interface what is counted there, and why."""
     with route_socket() as route:
-        links, plans = _plans(route, machine)
+        links, plans = _plans(machine)
         blocked = ingress_qdiscs(route) if machine.attachment == "clsact" else frozenset()
     for index, one in plans.items():
         yield _interface(links[index].name, one, blocked=index in blocked)
@@ -28,8 +27,8 @@ def look_at_interfaces(machine: Machine) -> Findings:
         yield warned("no interface is covered", "check include_interfaces and exclude_interfaces")
 
 
-def _plans(route: Any, machine: Machine) -> tuple[Mapping[int, Link], Mapping[int, Plan]]:
-    links = {link.index: link for link in list_links(route)}
+def _plans(machine: Machine) -> tuple[Mapping[int, Link], Mapping[int, Plan]]:
+    links = {link.index: link for link in read_links()}
     options = machine.options
     return links, plan(links.values(), options.include_interfaces, options.exclude_interfaces)
 
@@ -47,7 +46,7 @@ def look_at_neighbours(machine: Machine) -> Findings:
     """Tell whose programs see packets before natlens does: what those take is not counted."""
     alone = True
     with route_socket() as route:
-        links, plans = _plans(route, machine)
+        links, plans = _plans(machine)
         early = xdp(route)
         for index, one in plans.items():
             name = links[index].name

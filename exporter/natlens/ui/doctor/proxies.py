@@ -3,8 +3,7 @@
 import re
 
 from natlens.kernel import bpf
-from natlens.kernel.links import list_links
-from natlens.kernel.netlink import route_socket
+from natlens.kernel.links import read_links
 from natlens.ui.doctor.check import Finding, Findings, passed, warned
 from natlens.ui.doctor.machine import Machine
 
@@ -31,8 +30,7 @@ SERVICE = re.compile(r"^(TCP|UDP|SCTP|FWM)\s")
 
 def look_at_ebpf_proxies(_machine: Machine) -> Findings:
     """Look for Cilium's and Calico's replacement of kube-proxy: their devices, and their programs at connect(2)."""
-    with route_socket() as route:
-        names = [link.name for link in list_links(route)]
+    names = [link.name for link in read_links()]
     try:
         loaded = {one.name for one in bpf.programs() if one.kind == CGROUP_SOCK_ADDR}
     except OSError:  # programs are shown to CAP_SYS_ADMIN only

@@ -17,7 +17,7 @@ from natlens.flows.join import Carry
 from natlens.flows.live import LIVE, Live
 from natlens.handover import State, pack, unpack
 from natlens.identity.waiting import Interval
-from natlens.kernel import bpffs, libbpf
+from natlens.kernel import bpf, bpffs, libbpf
 from natlens.kernel.attach import TcxAttachment
 from natlens.kernel.pinning import LAYOUT, Pins, claim
 from natlens.kernel.windows import ROWS, Windows
@@ -119,7 +119,7 @@ def test_link_whose_interface_goes_while_it_is_taken_over(root: Path, namespace:
         assert pinned.keys() == {(NUMBER, "egress")}
         os.close(pinned[NUMBER, "egress"])
         attachment.detach(NUMBER, "egress")
-        assert libbpf.tcx_links(NUMBER, libbpf.BPF_TCX_EGRESS) == []
+        assert bpf.tcx_links(NUMBER, libbpf.BPF_TCX_EGRESS) == []
         assert pins.links() == {}
         attachment.close()
 

@@ -28,6 +28,7 @@ __all__ = [
     "program",
     "programs",
     "tcx_chain",
+    "tcx_links",
 ]
 
 PROG_LOAD, PROG_GET_NEXT_ID, PROG_GET_FD_BY_ID, OBJ_GET_INFO_BY_FD, PROG_QUERY = 5, 11, 13, 15, 16
@@ -233,15 +234,37 @@ def tcx_chain(ifindex: int, attach_kind: int) -> list[int]:
 
     Raises OSError: EPERM without CAP_NET_ADMIN, EINVAL where the kernel has no tcx, ENODEV where the interface is gone.
     """
-    ids = (u32 * MOST_IN_A_CHAIN)()
+    return _tcx(ifindex, attach_kind)[0]
+
+
+def tcx_links(ifindex: int, attach_kind: int) -> list[int]:
+    """Return the links (ids) on one side of an interface of this thread's network namespace; none where it is gone.
+
+    Raises OSError: EINVAL where the kernel has no tcx.
+    """
+    try:
+        return [link for link in _tcx(ifindex, attach_kind)[1] if link]
+    except OSError as error:
+        if error.errno == errno.ENODEV:
+            return []
+        raise
+
+
+def _tcx(ifindex: int, attach_kind: int) -> tuple[list[int], list[int]]:
+    """Return the ids of programs, and of the links that attach them (0: none)."""
+    programs, links = ((u32 * MOST_IN_A_CHAIN)() for _ in range(2))
     query = _Query(
-        target_ifindex=ifindex, attach_type=attach_kind, prog_ids=ctypes.addressof(ids), count=MOST_IN_A_CHAIN
+        target_ifindex=ifindex,
+        attach_type=attach_kind,
+        prog_ids=ctypes.addressof(programs),
+        count=MOST_IN_A_CHAIN,
+        link_ids=ctypes.addressof(links),
     )
     try:
         call(PROG_QUERY, query)
     except FileNotFoundError:  # nothing was ever attached
-        return []
-    return list(ids[: query.count])
+        return [], []
+    return list(programs[: query.count]), list(links[: query.count])
 
 
 @contextmanager

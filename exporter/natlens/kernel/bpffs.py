@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from natlens.errors import ConfigError, KernelError
-from natlens.kernel.libbpf import check, library, tcx_links
+from natlens.kernel.bpf import tcx_links
+from natlens.kernel.libbpf import check, library
 
 __all__ = ["LinkPlace", "get", "lacks", "link_place", "pin", "put_octets", "read_octets", "require", "update_link"]
 

@@ -24,17 +24,15 @@ __all__ = [
     "has_helper",
     "library",
     "link_tcx",
-    "tcx_links",
     "test_run",
     "version",
 ]
 
-BPF_PROG_QUERY, BPF_LINK_CREATE = 16, 28
+BPF_LINK_CREATE = 28
 LOG_BYTES = 4096
 BPF_PROG_TYPE_SCHED_CLS = 3
 KTIME_GET_COARSE_NS = 160  # enum bpf_func_id
 BPF_TCX_INGRESS, BPF_TCX_EGRESS = 46, 47
-TCX_MOST = 64  # programs on one side of an interface (BPF_MPROG_MAX)
 BPF_F_BEFORE = 1 << 3  # without a relative: at the head
 SYS_BPF = {"x86_64": 321, "aarch64": 280, "s390x": 351, "ppc64le": 361, "riscv64": 280}
 
@@ -294,34 +292,11 @@ def link_tcx(program_fd: int, ifindex: int, attach_type: int) -> int:
     """
     # union bpf_attr, link_create: 4 words, then tcx {relative, -, revision}
     attributes = (ctypes.c_uint32 * 8)(program_fd, ifindex, attach_type, BPF_F_BEFORE)
-    return _bpf(BPF_LINK_CREATE, attributes)
-
-
-def tcx_links(ifindex: int, attach_type: int) -> list[int]:
-    """Return the links (ids) on one side of an interface of this thread's network namespace; none where it is gone.
-
-    Raises OSError: EINVAL where the kernel has no tcx.
-    """
-    programs, ids = ((ctypes.c_uint32 * TCX_MOST)() for _ in range(2))
-    # union bpf_attr, query: interface and side, flags, programs, room, programs' flags, links, links' flags, revision
-    side = ifindex | attach_type << 32
-    query = (ctypes.c_uint64 * 8)(side, 0, ctypes.addressof(programs), TCX_MOST, 0, ctypes.addressof(ids))
-    try:
-        _bpf(BPF_PROG_QUERY, query)
-    except OSError as error:
-        if error.errno == errno.ENODEV:
-            return []
-        raise
-    return [one for one in ids if one]
-
-
-def _bpf(command: int, attributes: ctypes.Array[Any]) -> int:
-    """Call bpf(2); raises OSError."""
     number = SYS_BPF.get(platform.machine())
     if number is None:
         raise OSError(errno.EINVAL, f"bpf(2) has no known number on {platform.machine()}")
-    result: int = _libc.syscall(number, command, attributes, ctypes.sizeof(attributes))
-    if result < 0:
+    fd: int = _libc.syscall(number, BPF_LINK_CREATE, attributes, ctypes.sizeof(attributes))
+    if fd < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
-    return result
+    return fd

@@ -62,13 +62,11 @@ class HookObject(Object):
             raise
 
     def _prepare(self, shared: Maps, program: str) -> None:
-        each = None
-        while each := self._lib.bpf_object__next_map(self._object, each):
-            name = self._lib.bpf_map__name(each).decode()
+        for name in self.map_names():
             if name in SHARED:
-                check(self._lib.bpf_map__reuse_fd(each, shared.map_fd(name)), f"map {name}: share")
+                check(self._lib.bpf_map__reuse_fd(self._map(name), shared.map_fd(name)), f"map {name}: share")
             elif name not in OWN:
-                check(self._lib.bpf_map__set_autocreate(each, False), f"map {name}: leave out")
+                check(self._lib.bpf_map__set_autocreate(self._map(name), False), f"map {name}: leave out")
         each = None
         while each := self._lib.bpf_object__next_program(self._object, each):
             self._lib.bpf_program__set_autoload(each, False)

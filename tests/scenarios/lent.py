@@ -6,15 +6,14 @@ import numpy as np
 from natlens.config import Options
 from natlens.kernel import maps
 from natlens.kernel.libbpf import Object
+from natlens.kernel.pinning import WINDOWS
 from natlens.kernel.probe import VMLINUX_BTF
 from natlens.kernel.programs import load
 from natlens.kernel.structs import COUNTERS
-from natlens.kernel.windows import RETIRED, ROWS, TRANSLATIONS
 
 __all__ = ["lend"]
 
 COUNTED = np.dtype([("key", np.uint32), ("value", np.uint8)])
-WINDOWS = {"rows": ROWS, "retired": RETIRED, "translations": TRANSLATIONS}
 ELSEWHERE = {"attach": "auto", "exclude_interfaces": []}  # options that programs do not know
 
 _free: dict[bytes, Object] = {}

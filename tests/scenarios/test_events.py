@@ -10,7 +10,7 @@ import pytest
 from natlens.ui.lab.traffic import UdpServer, exchange, udp_socket
 from tests.scenarios.addresses import SERVICE, say, udp
 from tests.scenarios.harness import Count, Lab, Record, Setup
-from tests.scenarios.test_zones import BACKEND, CLIENT, PORT, TENANTS, attach
+from tests.scenarios.test_zones import BACKEND, CLIENT, PORT, TENANTS, move_in
 
 
 @pytest.fixture
@@ -59,15 +59,7 @@ def test_two_lives_of_one_datagram_socket_share_what_was_dialled(lab: Lab) -> No
 def test_two_zones_with_the_same_addresses_cannot_be_told_apart_while_both_live(lab: Lab) -> None:
     rules = "add table ip zones\nadd chain ip zones raw { type filter hook prerouting priority -300; }\n"
     for number in TENANTS:
-        client, backend, table = f"client{number}", f"backend{number}", 100 + number
-        attach(lab, client, CLIENT, "10.50.0.1")
-        attach(lab, backend, BACKEND, "10.60.0.1")
-        lab.namespace.ip(f"""
-            route add {CLIENT}/32 dev {client} table {table}
-            route add {BACKEND}/32 dev {backend} table {table}
-            rule add iif {client} lookup {table}
-            rule add iif {backend} lookup {table}
-        """)
+        client, backend = move_in(lab, number)
         rules += f"add rule ip zones raw iifname {{ {client}, {backend} }} ct zone set {number}\n"
     lab.begin()
     lab.node.nft(rules)

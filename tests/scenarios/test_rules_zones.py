@@ -6,7 +6,7 @@ from natlens.ui.lab.traffic import TcpServer, UdpServer, talk
 from tests.scenarios.addresses import SERVICE, say
 from tests.scenarios.conftest import TCX
 from tests.scenarios.harness import Lab
-from tests.scenarios.test_zones import BACKEND, attach
+from tests.scenarios.test_zones import BACKEND, move_in
 
 CLIENTS = {1: "10.50.0.2", 2: "10.50.0.3"}
 
@@ -17,15 +17,7 @@ def test_answers_that_are_those_of_two_calls(zones: tuple[int, int]) -> None:
     with Lab(TCX, capture_rules=[f"reject source.cidr={CLIENTS[1]}"]) as lab:
         rules = ""
         for (number, address), zone in zip(CLIENTS.items(), zones, strict=True):
-            client, backend, table = f"client{number}", f"backend{number}", 100 + number
-            attach(lab, client, address, "10.50.0.1")
-            attach(lab, backend, BACKEND, "10.60.0.1")
-            lab.namespace.ip(f"""
-                route add {address}/32 dev {client} table {table}
-                route add {BACKEND}/32 dev {backend} table {table}
-                rule add iif {client} lookup {table}
-                rule add iif {backend} lookup {table}
-            """)
+            client, backend = move_in(lab, number, address)
             if zone:
                 rules += f"add rule ip zones raw iifname {{ {client}, {backend} }} ct zone set {zone}\n"
         lab.begin()

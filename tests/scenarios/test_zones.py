@@ -28,6 +28,20 @@ def attach(lab: Lab, name: str, address: str, gateway: str) -> None:
     lab.namespaces[name] = namespace
 
 
+def move_in(lab: Lab, number: int, address: str = CLIENT) -> tuple[str, str]:
+    """Give a tenant a client and a backend that nobody else sees; returns their names."""
+    client, backend, table = f"client{number}", f"backend{number}", 100 + number
+    attach(lab, client, address, "10.50.0.1")
+    attach(lab, backend, BACKEND, "10.60.0.1")
+    lab.namespace.ip(f"""
+        route add {address}/32 dev {client} table {table}
+        route add {BACKEND}/32 dev {backend} table {table}
+        rule add iif {client} lookup {table}
+        rule add iif {backend} lookup {table}
+    """)
+    return client, backend
+
+
 @pytest.fixture(
     params=[(TCX, 1, 2), (CLSACT, 1, 2), (TCX, 0, 5), (CLSACT, 5, 0)], ids=lambda of: "-".join(map(str, of))
 )
@@ -37,15 +51,7 @@ def tenants(request: pytest.FixtureRequest) -> Iterator[Tenants]:
     zones = dict(zip(TENANTS, chosen, strict=True))
     with Lab(setup) as lab:
         for number in TENANTS:
-            client, backend, table = f"client{number}", f"backend{number}", 100 + number
-            attach(lab, client, CLIENT, "10.50.0.1")
-            attach(lab, backend, BACKEND, "10.60.0.1")
-            lab.namespace.ip(f"""
-                route add {CLIENT}/32 dev {client} table {table}
-                route add {BACKEND}/32 dev {backend} table {table}
-                rule add iif {client} lookup {table}
-                rule add iif {backend} lookup {table}
-            """)
+            move_in(lab, number)
         lab.begin()
         lab.node.nft(
             "add table ip zones\n"

@@ -26,7 +26,7 @@ from natlens.kernel.libbpf import BPF_TCX_EGRESS, BPF_TCX_INGRESS, Object
 from natlens.kernel.structs import COUNTERS
 from natlens.kernel.windows import RETIRED, ROWS, TRANSLATIONS, Window, read_counters, together
 
-__all__ = ["KINDS", "LAYOUT", "PINNED_HANDLE", "Left", "Pins", "claim", "left_behind"]
+__all__ = ["KINDS", "LAYOUT", "PINNED_HANDLE", "WINDOWS", "Left", "Pins", "claim", "left_behind"]
 
 PINNED_HANDLE = 0x6E60
 """The handle of clsact filters that stay; whoever owns it (:func:`claim`) takes them over."""
